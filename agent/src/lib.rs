@@ -1,0 +1,4 @@
+//! bbt-agent: runs on each classroom device; collects, keeps, reports.
+
+pub mod collect;
+pub mod platform;
