@@ -1,1 +1,16 @@
-//! Pure decisions of the county.
+//! Pure decisions of the county: facts in, decision out.
+//!
+//! Nothing here has a runtime, a database driver or a clock; the manifest keeps that promise. `now`, ids and
+//! policy are arguments, so a test is a few lines of values and "three days later" is one of them.
+
+pub mod access;
+pub mod audit;
+pub mod facts;
+pub mod identity;
+pub mod ids;
+pub mod org;
+pub mod report;
+pub mod seen;
+pub mod snapshot;
+pub mod text;
+pub mod time;

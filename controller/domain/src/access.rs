@@ -1,0 +1,133 @@
+//! Who may do what: the one table.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DeviceId, UserId};
+
+/// What a person's account is for. More roles join as the pages that they need are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Users, roles, contracts, keys, backup; and everything of county IT.
+    CountyAdmin,
+}
+
+impl Role {
+    /// The word stored and shown in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::CountyAdmin => "county_admin",
+        }
+    }
+
+    /// The role that [`Role::as_str`] names.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "county_admin" => Some(Self::CountyAdmin),
+            _ => None,
+        }
+    }
+}
+
+/// Who asks. Every store operation takes one; nothing reaches a row without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// Somebody with the rights of the controller's own system account, at its command line.
+    Local,
+    /// The controller itself; the word names the part.
+    System(&'static str),
+    /// A device, by its certificate.
+    Device(DeviceId),
+    /// A person who signed in.
+    User {
+        /// The account.
+        id: UserId,
+        /// The name it signed in with.
+        login: String,
+        /// What it is for.
+        role: Role,
+    },
+    /// Nobody known: the enrolment port and the sign-in page.
+    Anonymous,
+}
+
+impl Actor {
+    /// How the audit names it.
+    pub fn label(&self) -> String {
+        match self {
+            Self::Local => "local".to_owned(),
+            Self::System(part) => format!("system:{part}"),
+            Self::Device(id) => format!("device:{id}"),
+            Self::User { login, .. } => format!("user:{login}"),
+            Self::Anonymous => "anonymous".to_owned(),
+        }
+    }
+}
+
+/// What can be done, as the table has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    /// Read schools, devices and what they reported.
+    FleetRead,
+    /// Add and change schools.
+    SchoolWrite,
+    /// Create enrolment tokens.
+    TokenCreate,
+    /// Revoke devices and take that back.
+    DeviceRevoke,
+    /// Present a token and be recorded as a device.
+    DeviceEnroll,
+    /// Deliver a device's own reports.
+    ReportDeliver,
+    /// Read the audit.
+    AuditRead,
+    /// Write an audit line about what was refused or what the controller did.
+    AuditWrite,
+    /// Create accounts.
+    UserWrite,
+    /// Sign in and out: sessions of the asker.
+    SessionUse,
+}
+
+/// Whether `actor` may do `act`.
+pub fn may(actor: &Actor, act: Act) -> bool {
+    match actor {
+        Actor::Local => !matches!(act, Act::ReportDeliver | Act::DeviceEnroll),
+        Actor::System(_) => {
+            matches!(act, Act::FleetRead | Act::AuditRead | Act::AuditWrite | Act::DeviceRevoke)
+        }
+        Actor::Device(_) => act == Act::ReportDeliver,
+        Actor::User { role: Role::CountyAdmin, .. } => matches!(
+            act,
+            Act::FleetRead
+                | Act::SchoolWrite
+                | Act::TokenCreate
+                | Act::DeviceRevoke
+                | Act::AuditRead
+                | Act::UserWrite
+                | Act::SessionUse
+        ),
+        Actor::Anonymous => matches!(act, Act::DeviceEnroll | Act::SessionUse),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_delivers_its_reports_and_nothing_else() {
+        let device = Actor::Device(DeviceId::from_bytes([1; 16]));
+        assert!(may(&device, Act::ReportDeliver));
+        for act in [Act::FleetRead, Act::TokenCreate, Act::DeviceRevoke, Act::AuditRead, Act::UserWrite] {
+            assert!(!may(&device, act), "{act:?}");
+        }
+    }
+
+    #[test]
+    fn strangers_may_only_knock() {
+        for act in [Act::FleetRead, Act::SchoolWrite, Act::AuditRead, Act::ReportDeliver, Act::AuditWrite] {
+            assert!(!may(&Actor::Anonymous, act), "{act:?}");
+        }
+    }
+}
