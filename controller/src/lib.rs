@@ -1,1 +1,4 @@
-//! The side of the county.
+//! bbt-controller: the county's side. Enrols devices, takes their reports, shows what is known.
+
+pub mod clock;
+pub mod context;

@@ -1,1 +1,27 @@
-//! The SQL of the controller.
+//! The controller's only SQL.
+//!
+//! [`Store::write`] and [`Store::read`] run plain synchronous functions on a [`Tx`]; the functions stand in one
+//! module per noun and take the [`Actor`](bbt_domain::access::Actor) who asks, so nothing else can reach a row.
+//! The text is written once for both engines: `$1, $2 …` in order of first use, ids from the program, times in
+//! microseconds, no triggers and no sequences.
+//!
+//! What is promised: a write's result is released only after its commit is on disk (`synchronous=FULL`); one
+//! write that fails undoes only itself; a read sees one consistent state and is ended after
+//! [`READ_DEADLINE`](engine::READ_DEADLINE).
+
+pub mod audit;
+pub mod devices;
+mod engine;
+pub mod enrollment;
+mod error;
+pub mod meta;
+pub mod people;
+pub mod reports;
+pub mod schools;
+mod scope;
+
+#[cfg(test)]
+mod conformance;
+
+pub use engine::{OpenError, READ_DEADLINE, Row, Store, Tx, Value, probe::FsyncProbe};
+pub use error::StoreError;

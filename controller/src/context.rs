@@ -1,0 +1,53 @@
+//! What every part of the running controller shares.
+
+use bbt_domain::{access::Actor, time::UtcMicros};
+use bbt_store::{Store, StoreError, Tx, meta::County};
+use uuid::Uuid;
+
+use crate::clock::SharedClock;
+
+/// The county's store, its record and the clock. Shared by reference.
+#[derive(Clone)]
+pub struct Context {
+    /// The only way to data.
+    pub store: Store,
+    /// The only way to the date.
+    pub clock: SharedClock,
+    /// Name, trust domain, incarnation.
+    pub county: County,
+}
+
+impl Context {
+    /// The date.
+    pub fn now(&self) -> UtcMicros {
+        self.clock.now()
+    }
+
+    /// Sixteen bytes for a new record: a UUIDv7, so that ids sort by time.
+    pub fn new_id(&self) -> [u8; 16] {
+        new_id(self.now())
+    }
+
+    /// Writes an audit line about something that changed no record.
+    pub async fn note(
+        &self,
+        part: &'static str,
+        action: &'static str,
+        subject: String,
+        detail: serde_json::Value,
+    ) -> Result<(), StoreError> {
+        let now = self.now();
+        self.store
+            .write(move |tx: &mut Tx<'_>| {
+                bbt_store::audit::audit_note(tx, &Actor::System(part), action, &subject, &detail, now)
+            })
+            .await
+    }
+}
+
+/// A UUIDv7 of `now`.
+pub fn new_id(now: UtcMicros) -> [u8; 16] {
+    let secs = u64::try_from(now.as_secs()).unwrap_or(0);
+    let nanos = u32::try_from(now.as_micros().rem_euclid(1_000_000) * 1_000).unwrap_or(0);
+    *Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, secs, nanos)).as_bytes()
+}

@@ -1,0 +1,326 @@
+//! Devices as people look at them.
+
+use bbt_domain::{
+    access::{Act, Actor},
+    identity::{Evidence, EvidenceKind, Standing},
+    ids::{BootId, DeviceId, RunId},
+    snapshot::Snapshot,
+    time::UtcMicros,
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{Row, StoreError, Tx, Value, audit, error::permit, params, scope::device_scope};
+
+/// One line of a list of devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceLine {
+    /// The device.
+    pub id: DeviceId,
+    /// Its school's code.
+    pub school_code: String,
+    /// Its school's name.
+    pub school_name: String,
+    /// active, revoked.
+    pub standing: Standing,
+    /// First certificate.
+    pub enrolled_at: UtcMicros,
+    /// Newest contact that brought a report; `None` before the first.
+    pub last_report_at: Option<UtcMicros>,
+    /// As the device calls itself.
+    pub host_name: Option<String>,
+    /// Processor's full name.
+    pub processor: Option<String>,
+    /// Memory usable by the operating system.
+    pub memory_bytes: Option<u64>,
+    /// All disks together.
+    pub disk_bytes: Option<u64>,
+    /// Distribution or edition, and version.
+    pub os: Option<String>,
+    /// Version of the agent.
+    pub agent_version: Option<String>,
+}
+
+/// Everything known of one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeviceFile {
+    /// As in the list.
+    #[serde(flatten)]
+    pub line: DeviceLine,
+    /// Why it stands as it does, if a person said so.
+    pub standing_reason: Option<String>,
+    /// Since when it stands so.
+    pub standing_since: UtcMicros,
+    /// Its newest session; `None` before the first.
+    pub session: Option<Session>,
+    /// Latest state, section by section.
+    pub snapshot: Snapshot,
+    /// By what it is recognised.
+    pub evidence: Vec<Evidence>,
+    /// What it had to drop, newest first.
+    pub gaps: Vec<GapLine>,
+    /// Reports that could not be read.
+    pub quarantined: i64,
+    /// Reports stored as history.
+    pub history_frames: i64,
+    /// End of its newest certificate.
+    pub certificate_until: Option<UtcMicros>,
+}
+
+/// The newest session of a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Session {
+    /// Start of the agent.
+    pub run_id: RunId,
+    /// Start of the operating system.
+    pub boot_id: BootId,
+    /// When it was opened.
+    pub opened_at: UtcMicros,
+    /// From where.
+    pub address: String,
+    /// What waited in the device's spool then.
+    pub backlog_frames: i64,
+    /// The same in bytes.
+    pub backlog_bytes: i64,
+    /// Whether the system's start before ended in an orderly stop.
+    pub clean_stop: Option<bool>,
+    /// The device's wall clock less the controller's, seconds.
+    pub clock_off_secs: Option<i64>,
+}
+
+/// A span of dropped reports.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GapLine {
+    /// urgent, state, history.
+    pub class: String,
+    /// spool_full, too_old, …
+    pub reason: String,
+    /// How many reports.
+    pub reports: i64,
+    /// First, by the device's clock as corrected.
+    pub from: UtcMicros,
+    /// Last, likewise.
+    pub to: UtcMicros,
+}
+
+/// Gaps shown on a device's page.
+const GAPS_SHOWN: i64 = 50;
+
+const LINE: &str = "SELECT d.id, s.code, s.name, d.standing, d.enrolled_us,
+    (SELECT max(r.last_us) FROM run r WHERE r.device_id = d.id), st.agent_version, st.snapshot,
+    d.standing_why, d.standing_us, st.run_id, st.boot_id, st.session_us, st.address, st.backlog_frames,
+    st.backlog_bytes, st.clean_stop, st.clock_off_us
+    FROM device d JOIN school s ON s.id = d.school_id LEFT JOIN device_state st ON st.device_id = d.id";
+
+/// Devices in order of their id, after `after`.
+pub fn device_list(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    after: Option<DeviceId>,
+    limit: usize,
+) -> Result<Vec<DeviceLine>, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let scope = device_scope(actor, "d.id", 3);
+    let mut params =
+        vec![Value::from(after.map_or([0; 16], |id| *id.as_bytes()).as_slice()), Value::from(limit as i64)];
+    params.extend(scope.value);
+    let sql = format!("{LINE} WHERE d.id > $1 AND {} ORDER BY d.id LIMIT $2", scope.sql);
+    tx.query(&sql, &params, |row| Ok(line_of(row)?.0))
+}
+
+/// How many devices there are, and how many of them reported since `since`.
+pub fn device_count(tx: &mut Tx<'_>, actor: &Actor, since: UtcMicros) -> Result<(i64, i64), StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let scope = device_scope(actor, "d.id", 2);
+    let mut params = vec![Value::from(since)];
+    params.extend(scope.value);
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(CASE WHEN EXISTS
+            (SELECT 1 FROM run r WHERE r.device_id = d.id AND r.last_us >= $1) THEN 1 ELSE 0 END), 0)
+         FROM device d WHERE {}",
+        scope.sql
+    );
+    let found = tx.query_first(&sql, &params, |row| Ok((row.int(0)?, row.int(1)?)))?;
+    Ok(found.unwrap_or((0, 0)))
+}
+
+/// Everything known of one device.
+pub fn device_show(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<DeviceFile, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let scope = device_scope(actor, "d.id", 2);
+    let mut params = vec![Value::from(id.as_bytes())];
+    params.extend(scope.value);
+    let found = tx.query_first(&format!("{LINE} WHERE d.id = $1 AND {}", scope.sql), &params, |row| {
+        let (line, snapshot) = line_of(row)?;
+        Ok((line, snapshot, row.text(8)?, row.time(9)?, session_of(row)?))
+    })?;
+    let (line, snapshot, standing_reason, standing_since, session) = found.ok_or_else(|| not_found(id))?;
+
+    let evidence = tx.query(
+        "SELECT kind, value, junk FROM evidence WHERE device_id = $1 ORDER BY kind, value",
+        params![id.as_bytes()],
+        |row| {
+            let kind = row.text(0)?;
+            let kind = EvidenceKind::ALL.into_iter().find(|known| known.as_str() == kind);
+            Ok(Evidence {
+                kind: kind.ok_or(StoreError::Damaged { what: "a kind of evidence" })?,
+                value: row.text(1)?,
+                junk: row.flag(2)?,
+            })
+        },
+    )?;
+    let gaps = tx.query(
+        "SELECT class, reason, lost, from_us, to_us FROM gap WHERE device_id = $1 ORDER BY told_us DESC LIMIT $2",
+        params![id.as_bytes(), GAPS_SHOWN],
+        |row| {
+            Ok(GapLine {
+                class: row.text(0)?,
+                reason: row.text(1)?,
+                reports: row.int(2)?,
+                from: row.time(3)?,
+                to: row.time(4)?,
+            })
+        },
+    )?;
+    let count = |tx: &mut Tx<'_>, sql: &str| {
+        tx.query_first(sql, params![id.as_bytes()], |row| row.int(0)).map(Option::unwrap_or_default)
+    };
+    Ok(DeviceFile {
+        line,
+        standing_reason: (!standing_reason.is_empty()).then_some(standing_reason),
+        standing_since,
+        session,
+        snapshot,
+        evidence,
+        gaps,
+        quarantined: count(tx, "SELECT count(*) FROM quarantine WHERE device_id = $1")?,
+        history_frames: count(tx, "SELECT count(*) FROM history_frame WHERE device_id = $1")?,
+        certificate_until: tx
+            .query_first(
+                "SELECT max(not_after_us) FROM certificate WHERE device_id = $1 AND der IS NOT NULL",
+                params![id.as_bytes()],
+                |row| row.time_opt(0),
+            )?
+            .flatten(),
+    })
+}
+
+/// Changes whether a device may report. `Ok(false)`: it stood so already.
+pub fn device_stand(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    id: DeviceId,
+    standing: Standing,
+    why: &str,
+    now: UtcMicros,
+) -> Result<bool, StoreError> {
+    permit(actor, Act::DeviceRevoke)?;
+    let scope = device_scope(actor, "d.id", 2);
+    let mut params = vec![Value::from(id.as_bytes())];
+    params.extend(scope.value);
+    let found = tx.query_first(
+        &format!("SELECT d.standing FROM device d WHERE d.id = $1 AND {}", scope.sql),
+        &params,
+        |row| row.text(0),
+    )?;
+    let before = found.ok_or_else(|| not_found(id))?;
+    if before == standing.as_str() {
+        return Ok(false);
+    }
+    tx.execute(
+        "UPDATE device SET standing = $1, standing_us = $2, standing_why = $3 WHERE id = $4",
+        params![standing.as_str(), now, why, id.as_bytes()],
+    )?;
+    let action = match standing {
+        Standing::Revoked => "device.revoke",
+        Standing::Active => "device.unrevoke",
+    };
+    audit::append(tx, actor, action, &format!("device:{id}"), &json!({"reason": why}), now)?;
+    Ok(true)
+}
+
+/// Every device that may not report.
+pub fn devices_revoked(tx: &mut Tx<'_>, actor: &Actor) -> Result<Vec<DeviceId>, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    tx.query("SELECT id FROM device WHERE standing = $1", params![Standing::Revoked.as_str()], |row| {
+        Ok(DeviceId::from_bytes(row.array(0, "a device's id")?))
+    })
+}
+
+/// Whether a device was ever recorded here.
+pub fn device_known(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<bool, StoreError> {
+    permit(actor, Act::ReportDeliver)?;
+    let scope = device_scope(actor, "id", 2);
+    let mut params = vec![Value::from(id.as_bytes())];
+    params.extend(scope.value);
+    let sql = format!("SELECT 1 FROM device WHERE id = $1 AND {}", scope.sql);
+    Ok(tx.query_first(&sql, &params, |_| Ok(()))?.is_some())
+}
+
+/// The newest frame of samples: event time, the device's monotonic clock, the wire's bytes.
+pub fn newest_samples(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    id: DeviceId,
+) -> Result<Option<(UtcMicros, i64, Vec<u8>)>, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let scope = device_scope(actor, "device_id", 2);
+    let mut params = vec![Value::from(id.as_bytes())];
+    params.extend(scope.value);
+    let sql = format!(
+        "SELECT at_us, mono_us, body FROM history_frame WHERE device_id = $1 AND {} ORDER BY id DESC LIMIT 1",
+        scope.sql
+    );
+    tx.query_first(&sql, &params, |row| Ok((row.time(0)?, row.int(1)?, row.bytes(2)?)))
+}
+
+fn not_found(id: DeviceId) -> StoreError {
+    StoreError::NotFound { noun: "device", key: id.to_string() }
+}
+
+fn line_of(row: &Row<'_>) -> Result<(DeviceLine, Snapshot), StoreError> {
+    let snapshot: Snapshot = match row.text_opt(7)? {
+        Some(text) => {
+            serde_json::from_str(&text).map_err(|_| StoreError::Damaged { what: "a device's snapshot" })?
+        }
+        None => Snapshot::default(),
+    };
+    let hardware = snapshot.hardware.as_ref().map(|section| &section.told.facts);
+    let software = snapshot.software.as_ref().map(|section| &section.told.facts);
+    let disks = snapshot.storage.as_ref().map(|section| &section.told.facts.disks);
+    let line = DeviceLine {
+        id: DeviceId::from_bytes(row.array(0, "a device's id")?),
+        school_code: row.text(1)?,
+        school_name: row.text(2)?,
+        standing: Standing::parse(&row.text(3)?)
+            .ok_or(StoreError::Damaged { what: "a device's standing" })?,
+        enrolled_at: row.time(4)?,
+        last_report_at: row.time_opt(5)?,
+        host_name: software.and_then(|s| s.host_name.clone()),
+        processor: hardware.and_then(|h| h.processors.first()).and_then(|p| p.model.clone()),
+        memory_bytes: hardware.and_then(|h| h.memory.total_bytes),
+        disk_bytes: disks.and_then(|disks| disks.iter().map(|disk| disk.size_bytes).sum()),
+        os: software.and_then(|s| match (&s.os_name, &s.os_version) {
+            (Some(name), Some(version)) => Some(format!("{name} {version}")),
+            (name, version) => name.clone().or_else(|| version.clone()),
+        }),
+        agent_version: row.text_opt(6)?,
+    };
+    Ok((line, snapshot))
+}
+
+fn session_of(row: &Row<'_>) -> Result<Option<Session>, StoreError> {
+    if row.bytes_opt(10)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Session {
+        run_id: RunId::from_bytes(row.array(10, "a run's id")?),
+        boot_id: BootId::from_bytes(row.array(11, "a boot's id")?),
+        opened_at: row.time(12)?,
+        address: row.text(13)?,
+        backlog_frames: row.int(14)?,
+        backlog_bytes: row.int(15)?,
+        clean_stop: row.int_opt(16)?.map(|flag| flag != 0),
+        clock_off_secs: row.int_opt(17)?.map(|micros| micros.div_euclid(1_000_000)),
+    }))
+}

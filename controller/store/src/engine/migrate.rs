@@ -1,0 +1,65 @@
+//! Brings a database up to date: numbered files, one transaction each, a newer database refused untouched.
+
+use std::path::Path;
+
+use bbt_domain::time::UtcMicros;
+use rusqlite::Connection;
+
+use super::sqlite::OpenError;
+
+/// Every step from an empty file to today's schema, in order; a released one is never changed.
+const SQLITE: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")];
+
+pub(super) fn run(connection: &mut Connection, path: &Path, now: UtcMicros) -> Result<(), OpenError> {
+    let unreadable =
+        |error: rusqlite::Error| OpenError::Unreadable { path: path.to_owned(), reason: error.to_string() };
+    let has_table: bool = connection
+        .query_row(
+            "SELECT count(*) > 0 FROM sqlite_schema WHERE type = 'table' AND name = 'schema_migration'",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(unreadable)?;
+    let applied: Vec<(i64, Vec<u8>)> = if has_table {
+        let mut statement = connection
+            .prepare("SELECT version, checksum FROM schema_migration ORDER BY version")
+            .map_err(unreadable)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(unreadable)?;
+        rows.collect::<Result<_, _>>().map_err(unreadable)?
+    } else {
+        Vec::new()
+    };
+    let known = SQLITE.len() as i64;
+    let found = applied.last().map_or(0, |(version, _)| *version);
+    if found > known {
+        return Err(OpenError::Newer { path: path.to_owned(), found, known });
+    }
+    for ((version, checksum), sql) in applied.iter().zip(SQLITE) {
+        if *checksum != checksum_of(sql) {
+            return Err(OpenError::Foreign { path: path.to_owned(), version: *version });
+        }
+    }
+    for (step, sql) in SQLITE.iter().enumerate().skip(applied.len()) {
+        let tx = connection.transaction().map_err(unreadable)?;
+        tx.execute_batch(
+            "CREATE TABLE IF NOT EXISTS schema_migration (
+                 version    INTEGER NOT NULL PRIMARY KEY,
+                 checksum   BLOB NOT NULL,
+                 applied_us INTEGER NOT NULL
+             ) WITHOUT ROWID",
+        )
+        .map_err(unreadable)?;
+        tx.execute_batch(sql).map_err(unreadable)?;
+        tx.execute(
+            "INSERT INTO schema_migration (version, checksum, applied_us) VALUES ($1, $2, $3)",
+            rusqlite::params![step as i64 + 1, checksum_of(sql), now.as_micros()],
+        )
+        .map_err(unreadable)?;
+        tx.commit().map_err(unreadable)?;
+    }
+    Ok(())
+}
+
+fn checksum_of(sql: &str) -> Vec<u8> {
+    ring::digest::digest(&ring::digest::SHA256, sql.as_bytes()).as_ref().to_vec()
+}

@@ -1,0 +1,69 @@
+//! The county's own record: made once by `init`.
+
+use bbt_domain::{
+    access::{Act, Actor},
+    identity::TrustDomain,
+    ids::Incarnation,
+    time::UtcMicros,
+};
+
+use crate::{StoreError, Tx, error::permit, params};
+
+/// What the county is called and how its devices' names are rooted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct County {
+    /// As people say it.
+    pub name: String,
+    /// Root of every device's name in certificates.
+    pub trust_domain: TrustDomain,
+    /// This state of the data.
+    pub incarnation: Incarnation,
+    /// When it was made.
+    pub created_at: UtcMicros,
+}
+
+/// Records the county; refused when there is one.
+pub fn county_create(tx: &mut Tx<'_>, county: &County) -> Result<(), StoreError> {
+    if county_find(tx)?.is_some() {
+        return Err(StoreError::Exists { noun: "county", key: county.name.clone() });
+    }
+    for (key, value) in [
+        ("county.name", county.name.clone()),
+        ("county.trust_domain", county.trust_domain.as_str().to_owned()),
+        ("county.incarnation", county.incarnation.to_string()),
+        ("county.created", county.created_at.as_micros().to_string()),
+    ] {
+        tx.execute("INSERT INTO meta (key, value) VALUES ($1, $2)", params![key, value])?;
+    }
+    Ok(())
+}
+
+/// The county, if it was recorded.
+pub fn county_find(tx: &mut Tx<'_>) -> Result<Option<County>, StoreError> {
+    let Some(name) = value(tx, "county.name")? else { return Ok(None) };
+    let damaged = |what| StoreError::Damaged { what };
+    let text = |tx: &mut Tx<'_>, key, what| value(tx, key)?.ok_or(damaged(what));
+    let domain = text(tx, "county.trust_domain", "the trust domain")?;
+    let incarnation = text(tx, "county.incarnation", "the incarnation")?;
+    let created = text(tx, "county.created", "the county's date")?;
+    Ok(Some(County {
+        name,
+        trust_domain: TrustDomain::parse(&domain).ok_or(damaged("the trust domain"))?,
+        incarnation: incarnation.parse().map_err(|_| damaged("the incarnation"))?,
+        created_at: UtcMicros::from_micros(created.parse().map_err(|_| damaged("the county's date"))?),
+    }))
+}
+
+/// Writes a row that means nothing: whether the store can commit.
+pub fn commit_probe(tx: &mut Tx<'_>, actor: &Actor, now: UtcMicros) -> Result<(), StoreError> {
+    permit(actor, Act::AuditWrite)?;
+    tx.execute(
+        "INSERT INTO meta (key, value) VALUES ('probe', $1) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        params![now.as_micros().to_string()],
+    )?;
+    Ok(())
+}
+
+fn value(tx: &mut Tx<'_>, key: &str) -> Result<Option<String>, StoreError> {
+    tx.query_first("SELECT value FROM meta WHERE key = $1", params![key], |row| row.text(0))
+}

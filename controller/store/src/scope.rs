@@ -1,0 +1,27 @@
+//! From the asker to what it may see: the one place where a predicate is added.
+
+use bbt_domain::access::Actor;
+
+use crate::engine::Value;
+
+/// A condition on a table with a `device_id`-like column, to be put into `WHERE`.
+pub(crate) struct Scope {
+    /// SQL that uses at most the one parameter below, at the number given to [`device_scope`].
+    pub(crate) sql: String,
+    /// Its parameter, if it has one.
+    pub(crate) value: Option<Value>,
+}
+
+/// Which devices `actor` may see; `column` holds the device's id, `number` is the next free parameter.
+/// Every account has the whole county in sight until accounts of schools and contractors exist.
+pub(crate) fn device_scope(actor: &Actor, column: &str, number: usize) -> Scope {
+    match actor {
+        Actor::Local | Actor::System(_) | Actor::User { .. } => {
+            Scope { sql: "1 = 1".to_owned(), value: None }
+        }
+        Actor::Device(id) => {
+            Scope { sql: format!("{column} = ${number}"), value: Some(Value::from(id.as_bytes())) }
+        }
+        Actor::Anonymous => Scope { sql: "1 = 0".to_owned(), value: None },
+    }
+}
