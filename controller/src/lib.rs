@@ -1,4 +1,9 @@
 //! bbt-controller: the county's side. Enrols devices, takes their reports, shows what is known.
 
 pub mod clock;
+pub mod config;
 pub mod context;
+pub mod files;
+pub mod grpc;
+pub mod listen;
+pub mod pki;

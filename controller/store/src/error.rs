@@ -31,12 +31,6 @@ pub enum StoreError {
         /// For what.
         act: Act,
     },
-    /// The queue of writes is full; the caller may try again.
-    #[error("the store is busy: {waiting} writes are waiting")]
-    Busy {
-        /// Length of the queue.
-        waiting: usize,
-    },
     /// No room on the disk.
     #[error("the disk of the store is full: free some space, the controller goes on by itself")]
     DiskFull,
@@ -63,7 +57,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same operation may succeed later without anybody changing the request.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::DiskFull | Self::Engine(_) | Self::Closed | Self::TooSlow)
+        matches!(self, Self::DiskFull | Self::Engine(_) | Self::Closed | Self::TooSlow)
     }
 }
 

@@ -6,7 +6,7 @@ mod sqlite;
 
 use std::time::Duration;
 
-pub use sqlite::{OpenError, Store};
+pub use sqlite::{OpenError, Receipt, Store};
 
 use crate::error::StoreError;
 

@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{READ_DEADLINE, Tx, Value, migrate};
 use crate::error::StoreError;
 
-/// Writes waiting for the writer. Beyond it a caller is told that the store is busy: at a full group per
-/// fsync this is a second's work, and a device keeps what was not taken.
+/// Writes waiting for the writer; beyond it callers wait for room, and so read no more from their devices.
+/// Four full groups: the writer is never idle, and what waits is soon done.
 const WRITE_QUEUE: usize = 1_024;
 /// Writes that share one commit; keeps the time between commits, and so the wait of the first, short.
 const GROUP_WRITES: usize = 256;
@@ -220,25 +220,21 @@ impl Store {
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        let (job, result) = pending(operation);
-        let queue = self.inner.writes.as_ref().ok_or(StoreError::Closed)?;
-        queue.send(job).await.map_err(|_| StoreError::Closed)?;
-        result.await.map_err(|_| StoreError::Closed)?
+        self.submit(operation).await?.committed().await
     }
 
-    /// As [`Store::write`], but told [`StoreError::Busy`] instead of waiting when the queue is full.
-    pub async fn try_write<T, F>(&self, operation: F) -> Result<T, StoreError>
+    /// Queues `operation` and returns at once when there is room. Operations of one caller are done in the
+    /// order in which they were queued.
+    pub async fn submit<T, F>(&self, operation: F) -> Result<Receipt<T>, StoreError>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
     {
-        let (job, result) = pending(operation);
+        let (reply, result) = oneshot::channel();
+        let job: Box<dyn WriteJob> = Box::new(Pending { operation, result: None, reply });
         let queue = self.inner.writes.as_ref().ok_or(StoreError::Closed)?;
-        queue.try_send(job).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Busy { waiting: WRITE_QUEUE },
-            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-        })?;
-        result.await.map_err(|_| StoreError::Closed)?
+        queue.send(job).await.map_err(|_| StoreError::Closed)?;
+        Ok(Receipt { result })
     }
 
     /// Runs `operation` on a read-only connection, for at most [`READ_DEADLINE`].
@@ -273,15 +269,16 @@ impl Store {
     }
 }
 
-type PendingJob<T> = (Box<dyn WriteJob>, oneshot::Receiver<Result<T, StoreError>>);
+/// A write that is queued.
+pub struct Receipt<T> {
+    result: oneshot::Receiver<Result<T, StoreError>>,
+}
 
-fn pending<T, F>(operation: F) -> PendingJob<T>
-where
-    T: Send + 'static,
-    F: Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-{
-    let (reply, result) = oneshot::channel();
-    (Box::new(Pending { operation, result: None, reply }), result)
+impl<T> Receipt<T> {
+    /// The result, once its commit is on disk.
+    pub async fn committed(self) -> Result<T, StoreError> {
+        self.result.await.map_err(|_| StoreError::Closed)?
+    }
 }
 
 impl Drop for Inner {

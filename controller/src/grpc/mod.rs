@@ -1,0 +1,3 @@
+//! x
+/// y
+pub const MESSAGE_BYTES: usize = 256 << 10;
