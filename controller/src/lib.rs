@@ -5,5 +5,6 @@ pub mod config;
 pub mod context;
 pub mod files;
 pub mod grpc;
+pub mod ingest;
 pub mod listen;
 pub mod pki;

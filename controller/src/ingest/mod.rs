@@ -1,0 +1,233 @@
+//! From a batch to its verdicts: check, deduplicate, merge, commit, and only then decide.
+
+pub mod sessions;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use bbt_domain::{
+    access::Actor,
+    ids::{DeviceId, RunId, SchoolId},
+    report::{Body, Contact, Decision, Report},
+};
+use bbt_proto::report::v1::{Ack, Code, Verdict};
+use bbt_store::{
+    Receipt, StoreError,
+    reports::{Delivery, Opening, reports_commit, session_start},
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::{
+    config::Limits,
+    context::{Context, new_id},
+    grpc::convert::BODY_BYTES,
+    listen::refusals::Refusals,
+    pki::{revoke::Denylist, signed_time::TimeSigner},
+};
+use sessions::Sessions;
+
+/// A device whose reports could not be stored asks again after this long.
+const RETRY_AFTER_MS: u32 = 5_000;
+
+/// Takes reports of all devices.
+pub struct Ingest {
+    /// Store, clock, county.
+    pub context: Arc<Context>,
+    /// Who may not report.
+    pub denylist: Arc<Denylist>,
+    /// Who was turned away.
+    pub refusals: Arc<Refusals>,
+    /// Signs the time in each answer.
+    pub signer: Arc<TimeSigner>,
+    /// Open streams.
+    pub sessions: Arc<Sessions>,
+    /// How much is taken at once.
+    pub limits: Limits,
+    /// What was taken.
+    pub counters: Counters,
+    in_flight: Arc<Semaphore>,
+}
+
+/// What was taken since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Reports stored.
+    pub committed: AtomicU64,
+    /// Reports that were stored before.
+    pub duplicate: AtomicU64,
+    /// Reports set aside as unreadable.
+    pub quarantined: AtomicU64,
+    /// Reports that break a limit or are of another device.
+    pub refused: AtomicU64,
+    /// Batches that could not be stored.
+    pub failed: AtomicU64,
+    /// Microseconds from a batch's arrival to its commit, all batches together.
+    pub commit_micros: AtomicU64,
+    /// Batches decided.
+    pub batches: AtomicU64,
+}
+
+/// A batch that waits for its commit.
+pub struct Submitted {
+    /// Run and number of each report, in order, and the decision of those that need no store.
+    reports: Vec<(RunId, u64, Option<Decision>)>,
+    receipt: Result<Receipt<Vec<Decision>>, StoreError>,
+    at: Instant,
+}
+
+impl Ingest {
+    /// Ready to take reports.
+    pub fn new(
+        context: Arc<Context>,
+        denylist: Arc<Denylist>,
+        refusals: Arc<Refusals>,
+        signer: Arc<TimeSigner>,
+        limits: Limits,
+    ) -> Self {
+        let in_flight = Arc::new(Semaphore::new(limits.in_flight_bytes as usize));
+        let sessions = Arc::new(Sessions::default());
+        Self {
+            context,
+            denylist,
+            refusals,
+            signer,
+            sessions,
+            limits,
+            counters: Counters::default(),
+            in_flight,
+        }
+    }
+
+    /// Waits until `bytes` more may be under way in all streams together.
+    pub async fn hold_bytes(&self, bytes: u32) -> OwnedSemaphorePermit {
+        // The semaphore is never closed and holds more than one message.
+        match Arc::clone(&self.in_flight).acquire_many_owned(bytes).await {
+            Ok(permit) => permit,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Records that a device opened a stream.
+    pub async fn session_start(&self, device: DeviceId, opening: Opening) -> Result<SchoolId, StoreError> {
+        let now = self.context.now();
+        self.context.store.write(move |tx| session_start(tx, &Actor::Device(device), &opening, now)).await
+    }
+
+    /// Queues a batch. Batches of one stream are committed in the order of these calls.
+    pub async fn submit(
+        &self,
+        device: DeviceId,
+        school: SchoolId,
+        session_run: RunId,
+        reports: Vec<Report>,
+        contact: Contact,
+    ) -> Submitted {
+        let at = Instant::now();
+        let named = reports.iter().map(|report| (report.run, report.seq, over_limit(report))).collect();
+        let reports: Vec<Report> =
+            reports.into_iter().filter(|report| over_limit(report).is_none()).collect();
+        let row_ids = reports.iter().map(|_| new_id(contact.received)).collect();
+        let delivery = Delivery { reports, row_ids, contact, session_run, school };
+        let receipt =
+            self.context.store.submit(move |tx| reports_commit(tx, &Actor::Device(device), &delivery)).await;
+        Submitted { reports: named, receipt, at }
+    }
+
+    /// Waits for a batch's commit and puts what became of it into words.
+    pub async fn decided(&self, submitted: Submitted) -> Ack {
+        let committed = match submitted.receipt {
+            Ok(receipt) => receipt.committed().await,
+            Err(error) => Err(error),
+        };
+        let time = self.signer.shared(self.context.now());
+        self.counters.batches.fetch_add(1, Ordering::Relaxed);
+        let mut decisions = match committed {
+            Ok(decisions) => decisions.into_iter(),
+            Err(error) => {
+                tracing::error!(%error, "reports could not be stored; the device keeps them");
+                self.counters.failed.fetch_add(1, Ordering::Relaxed);
+                return Ack { verdicts: Vec::new(), retry_after_ms: RETRY_AFTER_MS, time };
+            }
+        };
+        let micros = u64::try_from(submitted.at.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters.commit_micros.fetch_add(micros, Ordering::Relaxed);
+
+        let mut verdicts: Vec<Verdict> = Vec::with_capacity(1);
+        let mut retry_after_ms = 0;
+        for (run, seq, decided) in submitted.reports {
+            let decision = decided.or_else(|| decisions.next()).unwrap_or(Decision::Later);
+            let (code, reason) = match decision {
+                Decision::Committed => (Code::Committed, String::new()),
+                Decision::Duplicate => (Code::Duplicate, String::new()),
+                Decision::Quarantined(reason) => (Code::Quarantined, reason),
+                Decision::Rejected(reason) => (Code::Rejected, reason),
+                Decision::OtherIdentity => (Code::OtherIdentity, String::new()),
+                Decision::Later => {
+                    retry_after_ms = RETRY_AFTER_MS;
+                    continue;
+                }
+            };
+            self.count(code);
+            extend(&mut verdicts, run, seq, code, reason);
+        }
+        Ack { verdicts, retry_after_ms, time }
+    }
+
+    fn count(&self, code: Code) {
+        let counter = match code {
+            Code::Committed => &self.counters.committed,
+            Code::Duplicate => &self.counters.duplicate,
+            Code::Quarantined => &self.counters.quarantined,
+            _ => &self.counters.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Joins a decision to the last verdict when it continues it without a hole, else begins one.
+fn extend(verdicts: &mut Vec<Verdict>, run: RunId, seq: u64, code: Code, reason: String) {
+    if let Some(last) = verdicts.last_mut()
+        && last.run_id == run.as_bytes()
+        && last.last_seq + 1 == seq
+        && last.code == i32::from(code)
+        && last.reason == reason
+    {
+        last.last_seq = seq;
+        return;
+    }
+    let run_id = run.as_bytes().to_vec();
+    verdicts.push(Verdict { run_id, first_seq: seq, last_seq: seq, code: code.into(), reason });
+}
+
+/// The limit that a report breaks, if it does.
+fn over_limit(report: &Report) -> Option<Decision> {
+    let bytes = match &report.body {
+        Body::Samples(bytes) | Body::Unreadable { bytes, .. } => bytes.len(),
+        Body::State(_) | Body::Gap(_) => return None,
+    };
+    (bytes > BODY_BYTES)
+        .then(|| Decision::Rejected(format!("its body has {bytes} bytes, {BODY_BYTES} are the most")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_never_covers_a_hole() {
+        let run = RunId::from_bytes([1; 16]);
+        let mut verdicts = Vec::new();
+        for (seq, code) in
+            [(1, Code::Committed), (2, Code::Committed), (4, Code::Committed), (5, Code::Duplicate)]
+        {
+            extend(&mut verdicts, run, seq, code, String::new());
+        }
+        let spans: Vec<_> = verdicts.iter().map(|v| (v.first_seq, v.last_seq, v.code)).collect();
+        assert_eq!(spans, [(1, 2, 1), (4, 4, 1), (5, 5, 2)]);
+    }
+}
