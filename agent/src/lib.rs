@@ -1,4 +1,5 @@
 //! bbt-agent: runs on each classroom device; collects, keeps, reports.
 
 pub mod collect;
+pub mod decode;
 pub mod platform;
