@@ -3,4 +3,5 @@
 pub mod collect;
 pub mod decode;
 pub mod platform;
+pub mod report;
 pub mod schedule;
