@@ -11,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+pub mod fake;
+
 /// The wall clock and the monotonic clock, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
@@ -30,7 +32,7 @@ pub struct Boot {
 }
 
 /// Where facts are read from. Settable, so that the tree of another machine tests the same code.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roots {
     /// `/sys`
     pub sys: PathBuf,
@@ -40,6 +42,20 @@ pub struct Roots {
     pub etc: PathBuf,
     /// `/run`
     pub run: PathBuf,
+}
+
+impl Roots {
+    /// Those of the machine the program runs on.
+    #[must_use]
+    pub fn system() -> Self {
+        Self::under(Path::new("/"))
+    }
+
+    /// Those of a tree that was copied from a machine to `top`.
+    #[must_use]
+    pub fn under(top: &Path) -> Self {
+        Self { sys: top.join("sys"), proc: top.join("proc"), etc: top.join("etc"), run: top.join("run") }
+    }
 }
 
 /// Counters and levels of the running system; an absent field is unknown.
@@ -97,4 +113,8 @@ pub trait Platform: Send + Sync + fmt::Debug + 'static {
     fn permanent_mac(&self, interface: &str) -> io::Result<Option<[u8; 6]>>;
     /// The machine's own name.
     fn host_name(&self) -> io::Result<String>;
+    /// The processor architecture as `uname -m` says it.
+    fn architecture(&self) -> io::Result<String> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system does not tell its architecture"))
+    }
 }
