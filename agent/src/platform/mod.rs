@@ -12,6 +12,11 @@ use std::{
 };
 
 pub mod fake;
+#[cfg(target_os = "linux")]
+mod linux;
+
+#[cfg(target_os = "linux")]
+pub use linux::native;
 
 /// The wall clock and the monotonic clock, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
