@@ -13,6 +13,7 @@ use crate::platform::Platform;
 
 mod file_systems;
 mod hardware;
+pub mod load;
 mod network;
 mod processor;
 mod reachability;
