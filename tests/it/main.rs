@@ -1,1 +1,4 @@
-//! Integration tests.
+//! The integration tests: one binary, one file per capability.
+
+mod house;
+mod metadata;
