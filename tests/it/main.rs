@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file per capability.
 
+mod first_report;
 mod house;
 mod metadata;
 mod quickstart;
