@@ -45,7 +45,7 @@ every_check() {
     section packages "Debian packages" debian_packages
     section toolchain "Rust toolchain and crates" toolchain
     section scripts "Syntax of the scripts" script_syntax
-    section format "Format" cargo fmt --check
+    section format "Format" cargo fmt --all --check
     section clippy "Lints" cargo clippy --locked --workspace --all-targets -- -D warnings
     section doc "Documentation" documentation
     section build "Build" cargo build --locked --workspace --all-targets
