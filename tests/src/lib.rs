@@ -1,1 +1,18 @@
-//! Harness.
+//! The harness: the real programs, started for a test and gone after it.
+//!
+//! Nothing here knows how the programs work inside. A [`county::County`] is `bbt-controller` on a data folder
+//! of its own, an [`agent::Agent`] is `bbt-agent` on a state folder of its own; both are spoken to by their
+//! command lines and ports, as people and scripts do. Everything ends with the value that started it.
+
+pub mod agent;
+pub mod county;
+pub mod pki;
+pub mod program;
+pub mod wait;
+
+use std::path::Path;
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in a folder of the repository")
+}

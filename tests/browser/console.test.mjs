@@ -1,0 +1,193 @@
+// The console as a person meets it, on this machine's own report.
+
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync } from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import axe from 'axe-core';
+import { choose, openWindow, repository, signIn, startBrowser, startCounty } from './stage.mjs';
+
+const LANGUAGES = ['zh-CN', 'en'];
+
+const VIEWS = {
+  office: { viewport: { width: 1366, height: 768 } },
+  phone: { viewport: { width: 360, height: 740 }, deviceScaleFactor: 2, isMobile: true, hasTouch: true },
+  dark: { viewport: { width: 1366, height: 768 }, colorScheme: 'dark' },
+};
+
+let county;
+let browser;
+// Cookies of an administrator who has signed in once.
+let signedIn;
+
+before(async () => {
+  county = await startCounty();
+  browser = await startBrowser();
+  const context = await openWindow(browser, county);
+  await signIn(await context.newPage(), county);
+  signedIn = await context.storageState();
+  await context.close();
+});
+
+after(async () => {
+  await browser?.close();
+  await county?.end();
+});
+
+/** A window for one test, closed after it; `options.storageState` of nobody when given as undefined. */
+async function newPage(t, options = {}) {
+  const context = await openWindow(browser, county, { storageState: signedIn, ...options });
+  t.after(() => context.close());
+  return context.newPage();
+}
+
+async function openDevice(page) {
+  await page.goto('/devices');
+  await Promise.all([page.waitForNavigation(), page.locator('a[href^="/devices/"]').first().click()]);
+  assert.match(new URL(page.url()).pathname, /^\/devices\/[0-9a-f-]{36}$/);
+}
+
+/** Every page that can be looked at, by name. */
+const PAGES = {
+  login: { open: (page) => page.goto('/login'), storageState: undefined },
+  devices: { open: (page) => page.goto('/devices') },
+  device: { open: openDevice },
+  refusals: { open: (page) => page.goto('/refusals') },
+  password: { open: (page) => page.goto('/password') },
+  missing: { open: (page) => page.goto('/nothing-is-here') },
+};
+
+async function open(t, name, language, options = {}) {
+  const { open: go, ...own } = PAGES[name];
+  const page = await newPage(t, { ...own, ...options });
+  // Where anybody may be, also without having signed in, and where the form for the language is.
+  await page.goto('storageState' in own ? '/login' : '/devices');
+  await choose(page, language);
+  await go(page);
+  return page;
+}
+
+/** The processor's name as the kernel tells it; undefined where it has none. */
+function processorName() {
+  const line = readFileSync('/proc/cpuinfo', 'utf8').match(/^model name\s*:\s*(.+)$/m);
+  return line?.[1].trim();
+}
+
+const folded = (text) => text.replace(/\s+/g, ' ');
+
+test('who has not signed in is shown the door, in Chinese', async (t) => {
+  const page = await newPage(t, { storageState: undefined });
+  await page.goto('/devices');
+  assert.equal(new URL(page.url()).pathname, '/login');
+  assert.equal(await page.locator('html').getAttribute('lang'), 'zh-CN');
+});
+
+test('a wrong password is refused with a message', async (t) => {
+  const page = await newPage(t, { storageState: undefined });
+  await signIn(page, county, 'not-the-password');
+  assert.equal(new URL(page.url()).pathname, '/login');
+  assert.notEqual((await page.getByRole('alert').first().innerText()).trim(), '');
+});
+
+test('this machine is in the list, and its page names its processor', async (t) => {
+  const page = await newPage(t);
+  await page.goto('/devices');
+  assert.ok((await page.locator('body').innerText()).includes(os.hostname()), 'the list names this machine');
+  await openDevice(page);
+  const text = folded(await page.locator('body').innerText());
+  const wanted = processorName();
+  if (wanted) assert.ok(text.includes(folded(wanted)), `"${wanted}" is not on the page:\n${text}`);
+});
+
+test('the language can be changed and stays changed', async (t) => {
+  const page = await newPage(t);
+  await page.goto('/devices');
+  await choose(page, 'en');
+  assert.equal(await page.locator('html').getAttribute('lang'), 'en');
+  await page.goto('/refusals');
+  assert.equal(await page.locator('html').getAttribute('lang'), 'en');
+  await choose(page, 'zh-CN');
+  assert.equal(await page.locator('html').getAttribute('lang'), 'zh-CN');
+});
+
+test('everything works without scripts', async (t) => {
+  const page = await newPage(t, { storageState: undefined, javaScriptEnabled: false });
+  await signIn(page, county);
+  await choose(page, 'en');
+  assert.equal(await page.locator('html').getAttribute('lang'), 'en');
+  await openDevice(page);
+  assert.ok((await page.locator('body').innerText()).includes(os.hostname()));
+});
+
+test('who signs out is out', async (t) => {
+  const page = await newPage(t, { storageState: undefined });
+  await signIn(page, county);
+  await page.goto('/devices');
+  await Promise.all([page.waitForNavigation(), page.locator('form[action="/logout"] button').first().click()]);
+  await page.goto('/devices');
+  assert.equal(new URL(page.url()).pathname, '/login');
+});
+
+test('a page that does not exist says so and leads on', async (t) => {
+  const page = await newPage(t);
+  const answer = await page.goto('/nothing-is-here');
+  assert.equal(answer.status(), 404);
+  assert.ok((await page.locator('main a[href]').count()) > 0, 'there is a way on');
+  const device = await page.goto('/devices/00000000-0000-7000-8000-000000000000');
+  assert.equal(device.status(), 404);
+});
+
+test('nothing comes from elsewhere, and no page complains', async (t) => {
+  const page = await newPage(t);
+  const foreign = [];
+  const complaints = [];
+  page.on('request', (request) => {
+    const { protocol, origin } = new URL(request.url());
+    if (protocol !== 'data:' && origin !== county.console) foreign.push(request.url());
+  });
+  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  for (const [name, { open: go }] of Object.entries(PAGES)) {
+    if (name !== 'missing') await go(page); // whose status Chromium itself reports as an error
+  }
+  assert.deepEqual({ foreign, complaints }, { foreign: [], complaints: [] });
+});
+
+for (const name of Object.keys(PAGES)) {
+  for (const language of LANGUAGES) {
+    test(`axe finds nothing serious: ${name}, ${language}`, async (t) => {
+      for (const colorScheme of ['light', 'dark']) {
+        const page = await open(t, name, language, { colorScheme });
+        await page.evaluate(axe.source);
+        const { violations } = await page.evaluate(() => globalThis.axe.run());
+        const serious = violations
+          .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+          .map(({ id, help, nodes }) => `${id} (${help}): ${nodes.map((node) => node.html).join(' ')}`);
+        assert.deepEqual(serious, [], colorScheme);
+      }
+    });
+
+    test(`nothing is wider than a phone: ${name}, ${language}`, async (t) => {
+      const page = await open(t, name, language, VIEWS.phone);
+      const width = await page.evaluate(() => document.documentElement.scrollWidth);
+      assert.ok(width <= VIEWS.phone.viewport.width, `the page is ${width} px wide`);
+    });
+  }
+}
+
+test('the pictures of the README can be taken', async (t) => {
+  const folders = [path.join(repository, 'tests/out/screenshots')];
+  if (process.env.BBT_SCREENSHOTS === '1') folders.push(path.join(repository, 'deploy/docs/screenshots'));
+  for (const folder of folders) mkdirSync(folder, { recursive: true });
+  for (const name of ['login', 'devices', 'device']) {
+    for (const language of LANGUAGES) {
+      for (const [view, options] of Object.entries(VIEWS)) {
+        const page = await open(t, name, language, options);
+        for (const folder of folders) {
+          await page.screenshot({ path: path.join(folder, `${name}-${language}-${view}.png`), fullPage: true });
+        }
+      }
+    }
+  }
+});

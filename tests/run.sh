@@ -1,0 +1,205 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs them all.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=deploy/lib.sh
+. "$ROOT/deploy/lib.sh"
+
+OUT=$ROOT/tests/out
+VENV=$ROOT/tests/.venv
+NODE_AT_LEAST=18
+
+usage() {
+    cat <<'END'
+usage: tests/run.sh [--long]
+
+Runs every check, in sections; stops after the first section that fails.
+What each section said is kept in tests/out/.
+
+  --long    instead, the kill tests as before a release: many hours, any share
+            at a time, by BBT_TEST_FIRST_SEED (1), BBT_TEST_AGENT_KILLS (10000)
+            and BBT_TEST_CONTROLLER_KILLS (1000)
+END
+}
+
+main() {
+    cd "$ROOT"
+    exec </dev/null
+    # Errors of the harness name what failed; where they were made adds only length.
+    export RUST_LIB_BACKTRACE=0
+    mkdir -p "$OUT"
+    : >"$OUT/counts"
+    case "${1:-} $#" in
+    ' 0') every_check ;;
+    '--long 1') long_programme ;;
+    '--help 1' | '-h 1') usage ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+}
+
+every_check() {
+    section packages "Debian packages" debian_packages
+    section toolchain "Rust toolchain and crates" toolchain
+    section scripts "Syntax of the scripts" script_syntax
+    section format "Format" cargo fmt --all --check
+    section clippy "Lints" cargo clippy --locked --workspace --all-targets -- -D warnings
+    section doc "Documentation" documentation
+    section build "Build" cargo build --locked --workspace --all-targets
+    section rust "Rust tests" rust_tests ci
+    section doctests "Examples in the documentation" cargo test --locked --workspace --doc
+    section grpc "A foreign gRPC client" foreign_client
+    section browser "The console in a browser" browser
+    totals
+}
+
+long_programme() {
+    export BBT_TEST_FIRST_SEED=${BBT_TEST_FIRST_SEED:-1}
+    export BBT_TEST_AGENT_KILLS=${BBT_TEST_AGENT_KILLS:-10000}
+    export BBT_TEST_CONTROLLER_KILLS=${BBT_TEST_CONTROLLER_KILLS:-1000}
+    section packages "Debian packages" debian_packages
+    section toolchain "Rust toolchain and crates" toolchain
+    section build "Build" cargo build --locked --workspace --all-targets
+    section kills "Kills from seed $BBT_TEST_FIRST_SEED on" rust_tests long kill
+    totals
+}
+
+# ---------------------------------------------------------------- sections
+
+debian_packages() {
+    local missing=()
+    # shellcheck disable=SC2207 # a list of packages
+    missing=($(missing_compiler))
+    have git || missing+=(git)
+    have lsblk && have lscpu && have setsid || missing+=(util-linux)
+    have ip && have ss || missing+=(iproute2)
+    have strace || missing+=(strace)
+    have openssl || missing+=(openssl)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+    have chromium || missing+=(chromium)
+    fc-list 2>/dev/null | grep -qi 'wqy-microhei' || missing+=(fontconfig fonts-wqy-microhei)
+    if ! node_is_new_enough; then
+        missing+=(nodejs npm)
+    elif ! have npm; then
+        missing+=(npm)
+    fi
+    install_packages "${missing[@]}"
+    node_is_new_enough || fail "Node.js is $(node --version), the browser tests need $NODE_AT_LEAST or later"
+}
+
+node_is_new_enough() {
+    have node && node -e "process.exit(parseInt(process.versions.node) >= $NODE_AT_LEAST ? 0 : 1)"
+}
+
+toolchain() {
+    ensure_rust
+    if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        rustup component add rustfmt clippy
+    fi
+    rustc --version
+    # The checks over the lock file look at every package, those for other systems too.
+    cargo metadata --format-version 1 --locked --offline >/dev/null 2>&1 || cargo fetch --locked
+}
+
+script_syntax() {
+    local script
+    for script in .ci/run deploy/*.sh tests/*.sh; do
+        bash -n "$script"
+        echo "$script"
+    done
+}
+
+documentation() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+}
+
+# rust_tests PROFILE [FILTER] : with nextest where it is installed.
+rust_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked --workspace --profile "$1" ${2:+"$2"}
+    else
+        cargo test --locked --workspace --no-fail-fast --lib --bins --tests ${2:+"$2"}
+    fi
+}
+
+foreign_client() {
+    if ! cmp -s tests/grpc/requirements.txt "$VENV/installed.txt" || ! "$VENV/bin/python" -c 'import grpc'; then
+        rm -rf "$VENV"
+        python3 -m venv "$VENV"
+        "$VENV/bin/pip" install --quiet --disable-pip-version-check -r tests/grpc/requirements.txt
+        cp tests/grpc/requirements.txt "$VENV/installed.txt"
+    fi
+    "$VENV/bin/python" tests/grpc/client.py "$(programs)/county"
+}
+
+browser() {
+    cd tests/browser
+    if ! cmp -s package-lock.json node_modules/installed.json; then
+        npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
+        cp package-lock.json node_modules/installed.json
+    fi
+    BBT_PROGRAMS=$(programs) node --test --test-reporter=tap console.test.mjs
+}
+
+# Where `cargo build` put the programs.
+programs() {
+    echo "${CARGO_TARGET_DIR:-$ROOT/target}/debug"
+}
+
+# ---------------------------------------------------------------- running and counting
+
+# section NAME TITLE COMMAND... : runs the command, keeps what it says, stops everything if it fails.
+section() {
+    local name=$1 title=$2 began=$SECONDS status=0
+    shift 2
+    say "=== $title"
+    # In a shell of its own, so that a failure inside of a function ends the function at once, as it should.
+    set +e
+    (
+        set -euo pipefail
+        "$@"
+    ) 2>&1 | tee "$OUT/$name.log"
+    status=${PIPESTATUS[0]}
+    set -e
+    count "$status" <"$OUT/$name.log" >>"$OUT/counts"
+    say "--- $title: $((SECONDS - began)) s"
+    if [ "$status" -ne 0 ]; then
+        totals
+        fail "the section \"$title\" failed; all it said is in tests/out/$name.log"
+    fi
+}
+
+# count STATUS : the numbers that the runners report, "PASSED FAILED", one line for each report. A section that
+# failed without a failed test, as by not compiling, counts as one.
+count() {
+    awk -v status="$1" '
+        function report(passed, failed) {
+            print passed + 0, failed + 0
+            failures += failed
+        }
+        { gsub(/\033\[[0-9;]*m/, "") }
+        # nextest: "Summary [ 1.4s] 20 tests run: 18 passed (1 slow), 1 failed, 1 timed out, 0 skipped"
+        /^ +Summary \[/ { report(before("passed"), before("failed") + before("timed") + before("exec")) }
+        # cargo test: "test result: ok. 5 passed; 0 failed; 0 ignored; ..."
+        /^test result: / { report(before("passed"), before("failed")) }
+        # our own: "12 passed, 0 failed"
+        /^[0-9]+ passed, [0-9]+ failed$/ { report($1, $3) }
+        # Node: "# pass 9" and "# fail 0"
+        /^# pass [0-9]+$/ { report($3, 0) }
+        /^# fail [0-9]+$/ { report(0, $3) }
+        function before(word,    i) {
+            for (i = 2; i <= NF; i++) if (index($i, word) == 1) return $(i - 1) + 0
+            return 0
+        }
+        END { if (status != 0 && failures == 0) report(0, 1) }
+    '
+}
+
+totals() {
+    awk '{ passed += $1; failed += $2 } END { printf "%d passed, %d failed\n", passed, failed }' "$OUT/counts"
+}
+
+main "$@"

@@ -1,0 +1,108 @@
+//! Certificates that a county must not accept, or only from the right holder.
+
+use anyhow::{Context, Result};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use uuid::Uuid;
+
+/// What a device shows at the agents' port.
+#[derive(Debug)]
+pub struct Credentials {
+    /// Device certificate first, then its issuers.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The device's key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// When a certificate is good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    /// From long ago to far ahead.
+    Current,
+    /// It ended years ago.
+    Expired,
+}
+
+/// Somebody who issues device certificates.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: CertificateDer<'static>,
+}
+
+impl Authority {
+    /// Another county: a root that ours has never heard of, with the same words in its certificates.
+    pub fn foreign() -> Result<Self> {
+        let key = KeyPair::generate().context("making a key")?;
+        let mut params = params("bbt county root", Validity::Current);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate = params.self_signed(&key).context("signing a root")?.der().clone();
+        Ok(Self { issuer: Issuer::new(params, key), certificate })
+    }
+
+    /// The holder of a county's own issuing key, who can make what the county would never issue.
+    pub fn from_pem(certificate: &str, key: &str) -> Result<Self> {
+        let parse = || KeyPair::from_pem(key);
+        let issuer = Issuer::from_ca_cert_pem(certificate, parse().context("reading an issuer's key")?)
+            .context("reading an issuer's certificate")?;
+        let der = rustls_pki_types::pem::PemObject::from_pem_slice(certificate.as_bytes());
+        Ok(Self { issuer, certificate: der.context("reading an issuer's certificate")? })
+    }
+
+    /// Its own certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// A certificate for the device `id` of the county `trust_domain`, with its key.
+    pub fn device(&self, trust_domain: &str, id: Uuid, validity: Validity) -> Result<Credentials> {
+        let key = KeyPair::generate().context("making a key")?;
+        let mut params = params("bbt device", validity);
+        let name = format!("spiffe://{trust_domain}/device/{id}");
+        params.subject_alt_names =
+            vec![SanType::URI(name.as_str().try_into().with_context(|| format!("{name} as a URI"))?)];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        let leaf = params.signed_by(&key, &self.issuer).context("signing a device certificate")?;
+        Ok(Credentials {
+            chain: vec![leaf.der().clone(), self.certificate.clone()],
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        })
+    }
+}
+
+fn params(common_name: &str, validity: Validity) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = match validity {
+        Validity::Current => date_time_ymd(2120, 1, 1),
+        Validity::Expired => date_time_ymd(2021, 1, 1),
+    };
+    params
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_read_from_pem_issues_under_the_same_certificate() {
+        let key = KeyPair::generate().unwrap();
+        let mut params = params("issuer", Validity::Current);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let certificate = params.self_signed(&key).unwrap();
+
+        let authority = Authority::from_pem(&certificate.pem(), &key.serialize_pem()).unwrap();
+        let device = authority.device("0123.bbt", Uuid::nil(), Validity::Expired).unwrap();
+
+        assert_eq!(authority.certificate(), certificate.der());
+        assert_eq!(device.chain.last(), Some(certificate.der()));
+    }
+}
