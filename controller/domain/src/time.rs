@@ -18,6 +18,12 @@ impl UtcMicros {
         Self(micros.clamp(*RANGE.start(), *RANGE.end()))
     }
 
+    /// As [`UtcMicros::from_micros`] of a value known to be in range, for constants.
+    pub const fn from_const(micros: i64) -> Self {
+        assert!(micros >= *RANGE.start() && micros <= *RANGE.end());
+        Self(micros)
+    }
+
     /// From whole seconds since 1970.
     pub fn from_secs(secs: i64) -> Self {
         Self::from_micros(secs.saturating_mul(1_000_000))

@@ -7,7 +7,7 @@
 //!
 //! What is promised: a write's result is released only after its commit is on disk (`synchronous=FULL`); one
 //! write that fails undoes only itself; a read sees one consistent state and is ended after
-//! [`READ_DEADLINE`](engine::READ_DEADLINE).
+//! [`READ_DEADLINE`].
 
 pub mod audit;
 pub mod devices;

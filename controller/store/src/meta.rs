@@ -67,3 +67,10 @@ pub fn commit_probe(tx: &mut Tx<'_>, actor: &Actor, now: UtcMicros) -> Result<()
 fn value(tx: &mut Tx<'_>, key: &str) -> Result<Option<String>, StoreError> {
     tx.query_first("SELECT value FROM meta WHERE key = $1", params![key], |row| row.text(0))
 }
+
+/// What the engine finds wrong with its own file; empty when it is whole.
+pub fn integrity_check(tx: &mut Tx<'_>, actor: &Actor) -> Result<Vec<String>, StoreError> {
+    permit(actor, Act::AuditRead)?;
+    let found = tx.query("PRAGMA quick_check", params![], |row| row.text(0))?;
+    Ok(found.into_iter().filter(|line| line != "ok").collect())
+}

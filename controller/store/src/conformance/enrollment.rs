@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+use bbt_domain::{access::Actor, identity::Standing};
+
+use super::{Exam, START};
+use crate::{
+    devices::{device_list, device_stand},
+    enrollment::TokenRefusal,
+};
+
+#[tokio::test]
+async fn a_token_serves_its_uses_and_no_more() {
+    let exam = Exam::begin().await;
+    exam.token(1, 2, START.plus(Duration::from_secs(60))).await;
+    assert!(exam.enroll(1, 10, 10, START).await.is_ok());
+    assert!(exam.enroll(1, 11, 11, START).await.is_ok());
+    assert_eq!(exam.enroll(1, 12, 12, START).await, Err(TokenRefusal::Used));
+}
+
+#[tokio::test]
+async fn the_same_key_again_gets_the_same_device_and_takes_no_use() {
+    let exam = Exam::begin().await;
+    exam.token(1, 1, START.plus(Duration::from_secs(60))).await;
+    let first = exam.enroll(1, 10, 10, START).await.unwrap();
+    let exam = exam.reopen();
+    let again = exam.enroll(1, 10, 99, START).await.unwrap();
+    assert_eq!(first, again);
+    let devices = exam.store.read(|tx| device_list(tx, &Actor::Local, None, 10)).await.unwrap();
+    assert_eq!(devices.len(), 1);
+}
+
+#[tokio::test]
+async fn unknown_and_expired_tokens_open_nothing() {
+    let exam = Exam::begin().await;
+    let end = START.plus(Duration::from_secs(60));
+    exam.token(1, 1, end).await;
+    assert_eq!(exam.enroll(2, 10, 10, START).await, Err(TokenRefusal::Unknown));
+    assert_eq!(exam.enroll(1, 10, 10, end).await, Err(TokenRefusal::Expired(end)));
+    let devices = exam.store.read(|tx| device_list(tx, &Actor::Local, None, 10)).await.unwrap();
+    assert!(devices.is_empty());
+}
+
+#[tokio::test]
+async fn a_revoked_device_does_not_come_back_by_its_old_token() {
+    let exam = Exam::begin().await;
+    let device = exam.device(7).await;
+    let stand =
+        |standing| move |tx: &mut crate::Tx<'_>| device_stand(tx, &Actor::Local, device, standing, "", START);
+    assert!(exam.store.write(stand(Standing::Revoked)).await.unwrap());
+    assert!(!exam.store.write(stand(Standing::Revoked)).await.unwrap(), "it stood so already");
+    assert_eq!(exam.enroll(7, 7, 99, START).await, Err(TokenRefusal::Revoked(device)));
+    assert!(exam.store.write(stand(Standing::Active)).await.unwrap());
+    assert_eq!(exam.enroll(7, 7, 99, START).await.unwrap().device, device);
+}
