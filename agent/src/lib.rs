@@ -2,6 +2,9 @@
 
 pub mod collect;
 pub mod decode;
+pub mod folder;
+pub mod identity;
 pub mod platform;
 pub mod report;
 pub mod schedule;
+pub mod uplink;

@@ -1,0 +1,5 @@
+//! Sends what the spool holds and tells it what the controller decided.
+
+pub mod address;
+pub mod connect;
+pub mod refusal;
