@@ -7,4 +7,5 @@ pub mod identity;
 pub mod platform;
 pub mod report;
 pub mod schedule;
+pub mod spool;
 pub mod uplink;
