@@ -8,4 +8,9 @@ pub mod platform;
 pub mod report;
 pub mod schedule;
 pub mod spool;
+#[cfg(test)]
+mod testing;
 pub mod uplink;
+
+/// Of this program, as it is told to people and to the controller.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

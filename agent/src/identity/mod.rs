@@ -11,5 +11,7 @@ pub mod enroll;
 pub mod keystore;
 pub mod trust;
 
+#[cfg(test)]
+mod tests;
 
 pub use keystore::{Identity, IdentityError};
