@@ -362,3 +362,73 @@ fn stop_asked() -> std::io::Result<impl Future<Output = ()>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        identity::enroll::{EnrolOrder, enrol},
+        platform::{Roots, fake::FakePlatform},
+        spool::Inspector,
+        status::Status,
+        testing::{Controller, County, TOKEN},
+    };
+
+    /// Far beyond what any step takes on a loaded machine.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn platform() -> Arc<FakePlatform> {
+        Arc::new(FakePlatform::new(Roots::under(Path::new("/nowhere")), 1))
+    }
+
+    #[tokio::test]
+    async fn without_an_identity_the_next_step_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let error = run(&Folder::at(temp.path()), &Config::default(), platform()).await.unwrap_err();
+        assert!(error.to_string().contains("run `bbt-agent enroll`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_enrolled_agent_reports_once_and_its_status_shows_it() {
+        let county = Arc::new(County::new());
+        let agents = Controller::start(county.clone()).await;
+        let enrolment = Controller::start_enrolment(county.clone()).await;
+        enrolment.seen().agents = Some(agents.address);
+        let temp = tempfile::tempdir().unwrap();
+        let state = Folder::at(temp.path());
+        let order = EnrolOrder {
+            controller: enrolment.address.to_string().parse().unwrap(),
+            token: TOKEN.to_owned(),
+            root: county.root(),
+            evidence: Vec::new(),
+            agent_version: VERSION,
+            host_name: "classroom".to_owned(),
+        };
+        enrol(&state, platform(), order, |_| ()).await.unwrap();
+
+        let config = Config::default();
+        let reported = async {
+            let done = |status: &Status| {
+                let run = status.last_run.as_ref();
+                run.is_some_and(|run| run.last_committed_at.is_some() && run.backlog.state.frames == 0)
+            };
+            while !done(&Status::gather(&state)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Status::gather(&state)
+        };
+        let status = tokio::select! {
+            ended = run(&state, &config, platform()) => panic!("it ended: {ended:?}"),
+            status = tokio::time::timeout(DEADLINE, reported) => status.unwrap(),
+        };
+        assert!(status.running);
+        let run = status.last_run.unwrap();
+        assert_eq!((run.connection.state.as_str(), run.problems.len()), ("connected", 0));
+        // The first inventory opened the stream; nothing was said twice.
+        assert_eq!(agents.seen().frames.len(), 1);
+        let listed = Inspector::open(&state.spool()).unwrap().list().unwrap();
+        assert!(listed.len() == 1 && listed[0].decided_micros.is_some(), "{listed:?}");
+    }
+}

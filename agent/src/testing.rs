@@ -145,6 +145,8 @@ pub(crate) struct Seen {
     pub(crate) enrolled_key: Option<Vec<u8>>,
     /// Enrolment questions that are still answered with `pending`.
     pub(crate) pending: u32,
+    /// Where enrolled devices are told to report.
+    pub(crate) agents: Option<SocketAddr>,
     /// Answers to enrolment that get lost on the way.
     pub(crate) lost_answers: u32,
 }
@@ -358,7 +360,9 @@ impl EnrollmentService for Controller {
         let approved = enrollment::Approved {
             device_id: id.into_bytes().to_vec(),
             certificate_chain: self.county.issue_device(id, &key),
-            agent_addresses: vec!["county.example:7443".to_owned()],
+            agent_addresses: vec![
+                seen.agents.map_or_else(|| "county.example:7443".to_owned(), |agents| agents.to_string()),
+            ],
             trust_domain: TRUST_DOMAIN.to_owned(),
             school_name: "第一小学".to_owned(),
         };

@@ -160,10 +160,10 @@ impl Spool {
         // What still waits in memory was sent from there because the disk refuses: it ends there.
         decided.retain(|(key, fate)| {
             let Some(position) = self.waiting.iter().position(|row| row.key == *key) else { return true };
-            if let (Some(row), Fate::Drop(reason)) = (self.waiting.remove(position), fate) {
-                if row.kind != wire::Kind::Gap {
-                    self.untold.note(row.key, row.class, row.wall_micros, *reason);
-                }
+            if let (Some(row), Fate::Drop(reason)) = (self.waiting.remove(position), fate)
+                && row.kind != wire::Kind::Gap
+            {
+                self.untold.note(row.key, row.class, row.wall_micros, *reason);
             }
             self.under_way.remove(key);
             false
