@@ -389,7 +389,7 @@ fn spool_check(state: &Folder, json: bool) -> Result<(), Failure> {
     )))
 }
 
-/// One thread for everything; a second each for collectors that block, and no more.
+/// One thread for everything, and for a moment up to two more that look up names; collectors bring their own.
 fn block_on<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Failure>
 where
     Failure: From<E>,

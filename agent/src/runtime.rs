@@ -12,7 +12,10 @@ use std::{
 
 use bbt_proto::report::v1 as wire;
 use prost::Message;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -168,7 +171,9 @@ async fn work(parts: Parts<'_>) -> RunError {
         agent_version: VERSION,
         full_state,
     };
-    let mut uplink = pin!(uplink::run(setting, platform.clone(), link));
+    // On its own, so that a collector that takes its time holds up no report; dropped, it ends.
+    let mut uplink = JoinSet::new();
+    uplink.spawn(uplink::run(setting, platform.clone(), link));
     let mut notice = Notice::new(state, spool);
     loop {
         let due_micros = schedule.next_due().saturating_sub(platform.now().mono_micros).max(0);
@@ -183,8 +188,6 @@ async fn work(parts: Parts<'_>) -> RunError {
                 let link = link_seen.borrow_and_update().clone();
                 notice.write(platform.now().wall_micros, &link).await.map(|()| false)
             }
-            // It ends only without an address, which it has said; what is collected is still kept.
-            () = &mut uplink, if !uplink_ended(&link_seen) => Ok(true),
         };
         match performed {
             Ok(true) => notice.changed(),
@@ -192,10 +195,6 @@ async fn work(parts: Parts<'_>) -> RunError {
             Err(error) => return error.into(),
         }
     }
-}
-
-fn uplink_ended(link: &watch::Receiver<Link>) -> bool {
-    link.has_changed().is_err()
 }
 
 fn start_schedule(config: &Config, platform: &dyn Platform) -> Schedule {

@@ -8,6 +8,8 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::folder::make_private_file;
+
 use super::db::{SCHEMA, SCHEMA_VERSION};
 
 /// The database in the spool's folder.
@@ -37,6 +39,9 @@ pub(super) enum OpenError {
     /// No permission, no room, a failing disk.
     #[error(transparent)]
     Database(#[from] rusqlite::Error),
+    /// There is no place for the file.
+    #[error("cannot make {path}: {source}")]
+    Create { path: String, source: io::Error },
     /// A file that cannot be used could not be put aside.
     #[error("cannot rename {path}: {source}")]
     SetAside { path: String, source: io::Error },
@@ -97,6 +102,9 @@ fn set_aside(folder: &Path, name: &str, why: &str) -> Result<String, OpenError> 
 }
 
 fn open_checked(path: &Path) -> Result<Connection, Fault> {
+    // Log and index take over the permissions of the database, which SQLite alone would leave to the umask.
+    make_private_file(path)
+        .map_err(|source| OpenError::Create { path: path.display().to_string(), source })?;
     let connection = Connection::open_with_flags(
         path,
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
