@@ -1,0 +1,215 @@
+//! The state folder: who may use it, and how files in it are written.
+//!
+//! `identity/` holds what must never be lost, `spool/` what waits to be sent, `run/` what helps people and may
+//! vanish. All of it belongs to the agent's user alone (folders 0700, files 0600).
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+/// The agent's state folder with its sub-folders made.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+/// Why the state folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FolderError {
+    /// A folder could not be made or entered.
+    #[error(
+        "cannot {doing} {path}: {source}; run as the user that owns it, or name another folder with --state"
+    )]
+    Unusable {
+        /// What was tried.
+        doing: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Another agent works on it.
+    #[error("another bbt-agent is using {path}; stop it first, or name another folder with --state")]
+    Busy {
+        /// The state folder.
+        path: PathBuf,
+    },
+}
+
+/// Held by `run` and `enroll`; ends with the process, however that ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+impl Folder {
+    /// Names the folder without touching it.
+    pub fn at(root: &Path) -> Folder {
+        Folder { root: root.to_owned() }
+    }
+
+    /// Makes what is missing and sees that it can be used.
+    pub fn prepare(&self) -> Result<(), FolderError> {
+        for path in [&self.root, &self.identity(), &self.spool(), &self.run()] {
+            make_private(path).and_then(|()| fs::read_dir(path).map(drop)).map_err(|source| {
+                FolderError::Unusable { doing: "use the folder", path: path.clone(), source }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Sees that an existing folder can be read; a missing one is fine.
+    pub fn probe(&self) -> Result<(), FolderError> {
+        match fs::read_dir(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(FolderError::Unusable {
+                doing: "read the folder",
+                path: self.root.clone(),
+                source: error,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the folder for this process alone.
+    pub fn lock(&self) -> Result<FolderLock, FolderError> {
+        let path = self.lock_path();
+        let unusable = |source| FolderError::Unusable { doing: "lock", path: self.lock_path(), source };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        private(&mut options);
+        let file = options.open(&path).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(FolderLock { _file: file }),
+            Err(fs::TryLockError::WouldBlock) => Err(FolderError::Busy { path: self.root.clone() }),
+            Err(fs::TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+
+    /// Whether a process holds the lock now.
+    pub fn in_use(&self) -> bool {
+        let Ok(file) = File::open(self.lock_path()) else { return false };
+        matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock))
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Key, certificate and what goes with them.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+
+    /// The spool's database.
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
+    /// Status and the mark of an orderly stop.
+    pub fn run(&self) -> PathBuf {
+        self.root.join("run")
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+}
+
+/// Replaces a file so that after a power cut either the old or the new content is there, and after the return
+/// only the new.
+pub fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = temporary(path);
+    let mut file = create(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Replaces a file so that a reader sees the old or the new content; a power cut may lose both.
+pub fn write_swiftly(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = temporary(path);
+    create(&temporary)?.write_all(content)?;
+    fs::rename(&temporary, path)
+}
+
+/// Makes an empty file for the agent alone, unless there is one.
+pub fn make_private_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.append(true).create(true);
+    private(&mut options);
+    options.open(path).map(drop)
+}
+
+fn temporary(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    private(&mut options);
+    options.open(path)
+}
+
+#[cfg(unix)]
+fn private(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+    options.mode(0o600);
+}
+
+#[cfg(not(unix))]
+fn private(_: &mut OpenOptions) {}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_agent_is_refused_while_the_first_runs() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::at(temp.path());
+        folder.prepare().unwrap();
+        assert!(!folder.in_use());
+        let lock = folder.lock().unwrap();
+        assert!(folder.in_use());
+        assert!(matches!(folder.lock(), Err(FolderError::Busy { .. })));
+        drop(lock);
+        assert!(!folder.in_use());
+        folder.lock().unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn files_belong_to_the_agent_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Folder::at(&temp.path().join("state"));
+        folder.prepare().unwrap();
+        let file = folder.identity().join("key.pem");
+        write_durably(&file, b"secret").unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder.identity()), 0o700);
+        assert_eq!(mode(&file), 0o600);
+        assert_eq!(fs::read(&file).unwrap(), b"secret");
+    }
+}

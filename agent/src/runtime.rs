@@ -1,0 +1,433 @@
+//! The composition root: everything `run` is made of, and the loop that keeps it going.
+//!
+//! One thread. Three things go on side by side: the schedule (collect, sample, append), the uplink (send,
+//! decide) and the signals. They meet in the spool and nowhere else, except that a new stream asks for the full
+//! state. An orderly stop commits what waits and is over within two seconds.
+
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bbt_proto::report::v1 as wire;
+use prost::Message;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
+use uuid::Uuid;
+
+use crate::{
+    VERSION,
+    boot_record::BootRecord,
+    collect::{self, Runner, Section, load::Sampler},
+    config::Config,
+    folder::{Folder, FolderError},
+    identity::{IdentityError, clock::Clock, keystore, trust},
+    platform::Platform,
+    report::{self, StateTracker},
+    schedule::{Intervals, Schedule, Task},
+    spool::{Class, Draft, Handle, Origin, SpoolError},
+    status::RunStatus,
+    uplink::{
+        self, Link,
+        session::{FullStateRequest, Setting},
+    },
+};
+
+/// Every section, as an inventory collects them.
+pub const ALL_SECTIONS: &[&str] =
+    &["hardware", "storage", "file_systems", "network", "reachability", "software"];
+/// Collected at every look for changed state: cheap, and what changes while nobody works on the machine.
+const CHANGING_SECTIONS: &[&str] = &["storage", "file_systems", "network", "reachability"];
+/// Between two readings of the load, unless samples are closer together.
+const READING: Duration = Duration::from_secs(15);
+/// The status file is written at most this often.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+/// The spool has this long for its last commit; a disk that hangs must not hold up a shutdown.
+const STOP_WITHIN: Duration = Duration::from_millis(1_500);
+
+/// Why the agent did not start or could not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state folder refused.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// There is no usable identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The key and the certificate do not make a secure connection.
+    #[error(
+        "the key and certificate in {folder} are not usable: {source}; remove that folder and enrol this device again"
+    )]
+    Tls {
+        /// The identity's folder.
+        folder: String,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The system gave no thread or signal.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// The spool's thread ended by itself, which it never should.
+    #[error("cannot go on: {0}; restart the agent")]
+    Spool(#[from] SpoolError),
+}
+
+/// Runs until the system asks to stop.
+pub async fn run(state: &Folder, config: &Config, platform: Arc<dyn Platform>) -> Result<(), RunError> {
+    let mut stop = pin!(stop_asked()?);
+    state.prepare()?;
+    let _lock = state.lock()?;
+    let identity = keystore::load(state)?;
+    let clock = Arc::new(Clock::new(platform.clone()));
+    clock.raise_floor(identity.valid_secs.0.saturating_mul(1_000_000));
+    let tls = trust::device_config(&identity, clock.clone())
+        .map_err(|source| RunError::Tls { folder: state.identity().display().to_string(), source })?;
+
+    let boot = platform.boot();
+    let record = BootRecord::begin(state, boot.id);
+    let mut run_id = [0; 16];
+    platform.random(&mut run_id);
+    let origin = Origin {
+        run_id,
+        device_id: identity.device_id.into_bytes(),
+        os_boot: wire::OsBoot {
+            id: boot.id.to_vec(),
+            started_mono_micros: boot.started_mono_micros,
+            clean_stop: record.clean_stop_before(),
+        },
+    };
+    tracing::info!(
+        device.id = %identity.device_id,
+        run.id = %Uuid::from_bytes(run_id).simple(),
+        version = VERSION,
+        "agent started"
+    );
+    let (spool, thread) = Handle::start(state.spool(), origin.clone(), config.spool, clock.clone())?;
+    let worked = {
+        let work =
+            work(Parts { state, config, platform, clock, identity, tls, origin, spool: spool.clone() });
+        tokio::select! {
+            error = work => Err(error),
+            () = &mut stop => Ok(()),
+        }
+    };
+    spool.stop().await;
+    let ended = Instant::now() + STOP_WITHIN;
+    while !thread.is_finished() && Instant::now() < ended {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    record.stopped();
+    tracing::info!("agent stopped");
+    worked
+}
+
+struct Parts<'a> {
+    state: &'a Folder,
+    config: &'a Config,
+    platform: Arc<dyn Platform>,
+    clock: Arc<Clock>,
+    identity: keystore::Identity,
+    tls: Arc<rustls::ClientConfig>,
+    origin: Origin,
+    spool: Handle,
+}
+
+/// Collects and sends; comes back only when it cannot go on.
+async fn work(parts: Parts<'_>) -> RunError {
+    let Parts { state, config, platform, clock, identity, tls, origin, spool } = parts;
+    match spool.contact().await {
+        Ok(contact) => clock.raise_floor(contact.signed_micros.unwrap_or(i64::MIN)),
+        Err(error) => return error.into(),
+    }
+    let controller = identity.agent_addresses.first().map(ToString::to_string);
+    let runner = Runner::new(platform.clone(), collect::all(controller, VERSION));
+    let mut reporter = Reporter {
+        platform: platform.clone(),
+        spool: spool.clone(),
+        runner,
+        tracker: StateTracker::new(),
+        sampler: Sampler::new(),
+        latest: Vec::new(),
+        unsent_full: None,
+    };
+    let mut schedule = start_schedule(config, platform.as_ref());
+    // The first inventory comes before the first contact, which shows the evidence found by it.
+    let first = schedule.due(platform.now().mono_micros);
+    if let Err(error) = reporter.perform(&first).await {
+        return error.into();
+    }
+    let (full_state, mut full_state_asked) = mpsc::channel::<FullStateRequest>(1);
+    let (link, mut link_seen) = watch::channel(Link::default());
+    let setting = Setting {
+        evidence: report::evidence(&reporter.latest),
+        identity,
+        tls,
+        clock,
+        spool: spool.clone(),
+        origin,
+        agent_version: VERSION,
+        full_state,
+    };
+    // On its own, so that a collector that takes its time holds up no report; dropped, it ends.
+    let mut uplink = JoinSet::new();
+    uplink.spawn(uplink::run(setting, platform.clone(), link));
+    let mut notice = Notice::new(state, spool);
+    loop {
+        let due_micros = schedule.next_due().saturating_sub(platform.now().mono_micros).max(0);
+        let performed = tokio::select! {
+            () = tokio::time::sleep(Duration::from_micros(due_micros as u64)) => {
+                let tasks = schedule.due(platform.now().mono_micros);
+                reporter.perform(&tasks).await.map(|()| tasks.iter().any(|task| *task > Task::Sample))
+            }
+            Some(asked) = full_state_asked.recv() => reporter.answer_full_state(asked).await.map(|()| true),
+            Ok(()) = link_seen.changed() => Ok(true),
+            () = tokio::time::sleep(notice.wait()) => {
+                let link = link_seen.borrow_and_update().clone();
+                notice.write(platform.now().wall_micros, &link).await.map(|()| false)
+            }
+        };
+        match performed {
+            Ok(true) => notice.changed(),
+            Ok(false) => (),
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+fn start_schedule(config: &Config, platform: &dyn Platform) -> Schedule {
+    let intervals = Intervals {
+        reading: READING.min(config.sample),
+        sample: config.sample,
+        frame: config.frame.max(config.sample),
+        state_check: config.state,
+        ..Intervals::default()
+    };
+    let mut jitter = [0; 8];
+    platform.random(&mut jitter);
+    Schedule::new(intervals, platform.now().mono_micros, u64::from_le_bytes(jitter))
+}
+
+/// Turns what is due into frames in the spool.
+struct Reporter {
+    platform: Arc<dyn Platform>,
+    spool: Handle,
+    runner: Runner,
+    tracker: StateTracker,
+    sampler: Sampler,
+    /// The newest of each section.
+    latest: Vec<Section>,
+    /// A full state that is the newest of all and was not handed to a stream.
+    unsent_full: Option<u64>,
+}
+
+impl Reporter {
+    async fn perform(&mut self, tasks: &[Task]) -> Result<(), SpoolError> {
+        for task in tasks {
+            match task {
+                Task::Reading => self.sampler.tick(self.platform.as_ref()),
+                Task::Sample => self.sampler.close_sample(self.platform.now()),
+                Task::Frame => {
+                    if let Some(samples) = self.sampler.take_frame() {
+                        let body = samples.encode_to_vec();
+                        self.append(Class::History, wire::Kind::Samples, body).await?;
+                    }
+                }
+                Task::StateCheck => {
+                    let sections = self.collect(CHANGING_SECTIONS).await;
+                    if let Some(changed) = self.tracker.changed(sections) {
+                        self.unsent_full = None;
+                        self.append(Class::State, wire::Kind::State, changed.encode_to_vec()).await?;
+                    }
+                }
+                Task::Inventory => {
+                    self.collect(ALL_SECTIONS).await;
+                    self.unsent_full = self.append_full_state().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The full state that opens a stream: the last one if it is still the newest, else a new one.
+    async fn answer_full_state(&mut self, asked: FullStateRequest) -> Result<(), SpoolError> {
+        let seq = match self.unsent_full.take() {
+            Some(seq) => Some(seq),
+            None => self.append_full_state().await?,
+        };
+        if let Some(seq) = seq {
+            // A stream that broke meanwhile does not need it; the frame stays backlog.
+            asked.send(seq).ok();
+        }
+        Ok(())
+    }
+
+    async fn append_full_state(&mut self) -> Result<Option<u64>, SpoolError> {
+        let state = self.tracker.full(self.latest.clone());
+        self.append(Class::State, wire::Kind::State, state.encode_to_vec()).await
+    }
+
+    /// None if the frame was too large, which is counted and said.
+    async fn append(&self, class: Class, kind: wire::Kind, body: Vec<u8>) -> Result<Option<u64>, SpoolError> {
+        match self.spool.append(Draft { class, kind, body: body.into() }).await {
+            Ok(seq) => Ok(Some(seq)),
+            Err(error @ SpoolError::TooLarge { .. }) => {
+                tracing::error!("{error}");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn collect(&mut self, names: &[&str]) -> Vec<Section> {
+        let sections = self.runner.run(names).await;
+        for section in &sections {
+            if let Section::Reachability(reachability) = section {
+                let time = |peer: &Option<wire::Peer>| {
+                    peer.as_ref().and_then(|peer| peer.round_trip_micros).map(Duration::from_micros)
+                };
+                self.sampler.round_trip(time(&reachability.gateway), time(&reachability.controller));
+            }
+            match self.latest.iter_mut().find(|known| known.name() == section.name()) {
+                Some(known) => known.clone_from(section),
+                None => self.latest.push(section.clone()),
+            }
+        }
+        sections
+    }
+}
+
+/// Writes the status file: soon after something changed, at most every [`STATUS_EVERY`].
+struct Notice<'a> {
+    state: &'a Folder,
+    spool: Handle,
+    due: Option<Instant>,
+    written: Option<Instant>,
+    failed: bool,
+}
+
+impl<'a> Notice<'a> {
+    fn new(state: &'a Folder, spool: Handle) -> Notice<'a> {
+        Notice { state, spool, due: Some(Instant::now()), written: None, failed: false }
+    }
+
+    fn changed(&mut self) {
+        let earliest = self.written.map(|written| written + STATUS_EVERY);
+        self.due.get_or_insert_with(|| earliest.unwrap_or_else(Instant::now).max(Instant::now()));
+    }
+
+    fn wait(&self) -> Duration {
+        self.due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
+    }
+
+    async fn write(&mut self, wall_micros: i64, link: &Link) -> Result<(), SpoolError> {
+        let (spool, contact) = (self.spool.summary().await?, self.spool.contact().await?);
+        let written = RunStatus::new(VERSION, wall_micros, link, &spool, &contact).write(self.state);
+        if let Err(error) = &written
+            && !self.failed
+        {
+            tracing::warn!("cannot write the status file: {error}; `bbt-agent status` will show old news");
+        }
+        self.failed = written.is_err();
+        self.due = None;
+        self.written = Some(Instant::now());
+        Ok(())
+    }
+}
+
+/// Resolves when the system asks the agent to stop.
+#[cfg(unix)]
+fn stop_asked() -> std::io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => (),
+            _ = interrupt.recv() => (),
+        }
+    })
+}
+
+/// Resolves when the system asks the agent to stop.
+#[cfg(not(unix))]
+fn stop_asked() -> std::io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        // Without a way to listen there is only the hard way to stop.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{
+        identity::enroll::{EnrolOrder, enrol},
+        platform::{Roots, fake::FakePlatform},
+        spool::Inspector,
+        status::Status,
+        testing::{Controller, County, TOKEN},
+    };
+
+    /// Far beyond what any step takes on a loaded machine.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    fn platform() -> Arc<FakePlatform> {
+        Arc::new(FakePlatform::new(Roots::under(Path::new("/nowhere")), 1))
+    }
+
+    #[tokio::test]
+    async fn without_an_identity_the_next_step_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let error = run(&Folder::at(temp.path()), &Config::default(), platform()).await.unwrap_err();
+        assert!(error.to_string().contains("run `bbt-agent enroll`"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_enrolled_agent_reports_once_and_its_status_shows_it() {
+        let county = Arc::new(County::new());
+        let agents = Controller::start(county.clone()).await;
+        let enrolment = Controller::start_enrolment(county.clone()).await;
+        enrolment.seen().agents = Some(agents.address);
+        let temp = tempfile::tempdir().unwrap();
+        let state = Folder::at(temp.path());
+        let order = EnrolOrder {
+            controller: enrolment.address.to_string().parse().unwrap(),
+            token: TOKEN.to_owned(),
+            root: county.root(),
+            evidence: Vec::new(),
+            agent_version: VERSION,
+            host_name: "classroom".to_owned(),
+        };
+        enrol(&state, platform(), order, |_| ()).await.unwrap();
+
+        let config = Config::default();
+        let reported = async {
+            let done = |status: &Status| {
+                let run = status.last_run.as_ref();
+                run.is_some_and(|run| run.last_committed_at.is_some() && run.backlog.state.frames == 0)
+            };
+            while !done(&Status::gather(&state)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Status::gather(&state)
+        };
+        let status = tokio::select! {
+            ended = run(&state, &config, platform()) => panic!("it ended: {ended:?}"),
+            status = tokio::time::timeout(DEADLINE, reported) => status.unwrap(),
+        };
+        assert!(status.running);
+        let run = status.last_run.unwrap();
+        assert_eq!((run.connection.state.as_str(), run.problems.len()), ("connected", 0));
+        // The first inventory opened the stream; nothing was said twice.
+        assert_eq!(agents.seen().frames.len(), 1);
+        let listed = Inspector::open(&state.spool()).unwrap().list().unwrap();
+        assert!(listed.len() == 1 && listed[0].decided_micros.is_some(), "{listed:?}");
+    }
+}
