@@ -2,5 +2,7 @@
 
 pub mod clock;
 pub mod context;
+pub mod listen;
 pub mod password;
 pub mod samples;
+pub mod web;
