@@ -7,4 +7,7 @@ pub mod files;
 pub mod grpc;
 pub mod ingest;
 pub mod listen;
+pub mod password;
 pub mod pki;
+pub mod samples;
+pub mod web;

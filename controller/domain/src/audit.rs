@@ -5,6 +5,9 @@ use serde::Serialize;
 
 use crate::time::UtcMicros;
 
+/// Actions of lines that say somebody was turned away: at the door, at enrolment, in the middle of a stream.
+pub const REFUSALS: [&str; 3] = ["connection.refused", "enrollment.refused", "reports.refused"];
+
 /// The hash of one line; the first line follows [`ChainHash::START`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ChainHash(pub [u8; 32]);

@@ -5,10 +5,12 @@
 
 pub mod access;
 pub mod audit;
+pub mod civil;
 pub mod facts;
 pub mod identity;
 pub mod ids;
 pub mod org;
+pub mod presence;
 pub mod report;
 pub mod seen;
 pub mod snapshot;

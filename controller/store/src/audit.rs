@@ -86,6 +86,24 @@ pub fn audit_list(
     )
 }
 
+/// The newest lines with one of `actions`, newest first, older than `before`.
+pub fn audit_list_any(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    actions: &[&str],
+    before: Option<i64>,
+    limit: usize,
+) -> Result<Vec<Line>, StoreError> {
+    // One walk down the index per action, merged here: bounded however rare or common an action is.
+    let mut lines = Vec::new();
+    for action in actions {
+        lines.extend(audit_list(tx, actor, action, before, limit)?);
+    }
+    lines.sort_by_key(|line| std::cmp::Reverse(line.no));
+    lines.truncate(limit);
+    Ok(lines)
+}
+
 /// Walks the chain: its length and head, or the first bad line.
 pub fn audit_verify(tx: &mut Tx<'_>, actor: &Actor) -> Result<Result<(i64, ChainHash), Broken>, StoreError> {
     permit(actor, Act::AuditRead)?;

@@ -103,6 +103,18 @@ pub struct GapLine {
     pub to: UtcMicros,
 }
 
+impl DeviceLine {
+    /// Whether a text by which people name a device has `wanted`, in small letters, in it.
+    fn mentions(&self, wanted: &str) -> bool {
+        let texts = [&self.school_code, &self.school_name];
+        let told = [&self.host_name, &self.processor, &self.os];
+        texts.into_iter().chain(told.into_iter().flatten()).any(|text| text.to_lowercase().contains(wanted))
+            || self.id.to_string().contains(wanted)
+    }
+}
+
+/// Devices looked at per query while searching.
+const SEARCH_PAGE: usize = 200;
 /// Gaps shown on a device's page.
 const GAPS_SHOWN: i64 = 50;
 
@@ -126,6 +138,30 @@ pub fn device_list(
     params.extend(scope.value);
     let sql = format!("{LINE} WHERE d.id > $1 AND {} ORDER BY d.id LIMIT $2", scope.sql);
     tx.query(&sql, &params, |row| Ok(line_of(row)?.0))
+}
+
+/// Devices whose school, host, processor, system or id has `wanted` in it, capitals or not, in order of their id,
+/// after `after`. An empty `wanted` finds all.
+pub fn device_search(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    wanted: &str,
+    after: Option<DeviceId>,
+    limit: usize,
+) -> Result<Vec<DeviceLine>, StoreError> {
+    let wanted = wanted.to_lowercase();
+    let mut found = Vec::new();
+    let mut after = after;
+    while found.len() < limit {
+        let page = device_list(tx, actor, after, SEARCH_PAGE)?;
+        after = page.last().map(|line| line.id);
+        let last_page = page.len() < SEARCH_PAGE;
+        found.extend(page.into_iter().filter(|line| line.mentions(&wanted)).take(limit - found.len()));
+        if last_page {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// How many devices there are, and how many of them reported since `since`.

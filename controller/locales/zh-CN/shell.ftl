@@ -1,0 +1,43 @@
+# 页面框架、登录、出错页
+product = 班班通设备管理
+skip-to-content = 跳到正文
+navigation = 导航
+language = 语言
+signed-in-as = 当前用户
+sign-out = 退出
+devices = 设备
+refusals = 接入被拒
+pages = 翻页
+page-first = 回到首页
+page-next = 下一页
+unknown = 未知
+never = 从未
+yes = 是
+no = 否
+
+sign-in = 登录
+sign-in-hint = 请使用县里分配的账号登录。
+sign-in-lost = 忘记密码?请联系县级管理员重置。
+login = 用户名
+password = 密码
+login-wrong = 用户名或密码不正确,请核对后重试。
+login-too-fast = 尝试次数过多,请等待 { $seconds } 秒后再试。账号没有被锁定。
+
+to-front-page = 返回首页
+failure-reference = 请把此编号告诉管理员,可在日志中查到原因:
+failure-not-found = 您不能查看该内容,或该内容不存在。
+failure-not-found-do = 请核对地址是否完整,或返回首页从列表中查找。
+failure-forbidden = 您的账号没有此项权限。
+failure-forbidden-do = 如工作需要,请联系县级管理员调整账号角色。
+failure-foreign-form = 该操作不是从本系统的页面提交的,已拒绝。
+failure-foreign-form-do = 请直接打开本系统的页面再操作。如果您刚才点击了别处的链接,请留意它的来源。
+failure-form-too-old = 页面停留时间过长,请重新打开后再提交。
+failure-form-too-old-do = 没有任何内容被修改。如果反复出现,请检查浏览器是否禁用了 Cookie。
+failure-form-unreadable = 提交的内容无法读取。
+failure-form-unreadable-do = 请返回上一页重新填写;内容过长或网络中断都会造成这种情况。
+failure-later = 系统正忙,暂时无法完成。
+failure-later-do = 没有任何内容被修改,请过几秒钟再试。
+failure-disk-full = 服务器磁盘已满,暂时无法保存。
+failure-disk-full-do = 请联系管理员清理服务器磁盘;腾出空间后系统会自动恢复,设备上报的数据暂存在设备上,不会丢失。
+failure-broken = 系统内部出错。
+failure-broken-do = 没有任何内容被修改。请稍后再试;如仍出错,请联系管理员。

@@ -1,0 +1,177 @@
+//! A frame of samples decoded: columns of differences become numbers with their times.
+//!
+//! The bytes come from a device. A frame that contradicts itself is an error, never a panic and never a guess.
+
+use bbt_proto::report::v1 as wire;
+use prost::Message;
+
+/// Samples of one frame at most: a day at one a minute, far more than a frame of five minutes holds.
+const SAMPLES_PER_FRAME: usize = 1_440;
+
+/// One frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Samples {
+    /// End of each sample on the device's monotonic clock, microseconds.
+    pub mono_micros: Vec<i64>,
+    /// One per metric and item.
+    pub series: Vec<Series>,
+}
+
+/// One metric of one item over the frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// What is measured.
+    pub metric: wire::Metric,
+    /// Which disk or interface; empty where there is only one.
+    pub item: String,
+    /// One per sample; `None` where nothing was measured.
+    pub points: Vec<Option<Point>>,
+}
+
+/// One sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Lowest.
+    pub min: i64,
+    /// Mean.
+    pub mean: i64,
+    /// Highest.
+    pub max: i64,
+}
+
+/// A frame that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SamplesError {
+    /// The bytes are no `bbt.report.v1.Samples`.
+    #[error("the bytes are no samples: {0}")]
+    Bytes(#[from] prost::DecodeError),
+    /// More samples than a frame may have.
+    #[error("the frame has {0} samples, more than {SAMPLES_PER_FRAME}")]
+    TooMany(usize),
+    /// A column whose lists do not fit the frame.
+    #[error("column {column} has {values} values and {missing} missing ones for {samples} samples")]
+    Lengths {
+        /// Its place in the frame.
+        column: usize,
+        /// Values in its shortest list.
+        values: usize,
+        /// Samples it calls missing.
+        missing: usize,
+        /// Samples in the frame.
+        samples: usize,
+    },
+    /// The missing samples of a column are out of order or out of the frame.
+    #[error("column {0} names missing samples that the frame does not have in that order")]
+    Missing(usize),
+}
+
+/// Decodes the body of a report of kind samples. Metrics of a newer protocol are left out.
+pub fn decode(body: &[u8]) -> Result<Samples, SamplesError> {
+    let frame = wire::Samples::decode(body)?;
+    let samples = frame.mono_micros.len();
+    if samples > SAMPLES_PER_FRAME {
+        return Err(SamplesError::TooMany(samples));
+    }
+    let mut series = Vec::with_capacity(frame.columns.len());
+    for (number, column) in frame.columns.into_iter().enumerate() {
+        let points = points(number, samples, &column)?;
+        match column.metric() {
+            wire::Metric::Unspecified => {}
+            metric => series.push(Series { metric, item: column.item, points }),
+        }
+    }
+    Ok(Samples { mono_micros: summed(&frame.mono_micros), series })
+}
+
+fn points(number: usize, samples: usize, column: &wire::Column) -> Result<Vec<Option<Point>>, SamplesError> {
+    let lists = [&column.min, &column.mean, &column.max];
+    let values = lists.iter().map(|list| list.len()).min().unwrap_or(0);
+    let missing = column.missing.len();
+    if lists.iter().any(|list| list.len() != values) || values + missing != samples {
+        return Err(SamplesError::Lengths { column: number, values, missing, samples });
+    }
+    let in_order = column.missing.is_sorted_by(|one, next| one < next);
+    if !in_order || column.missing.last().is_some_and(|&last| last as usize >= samples) {
+        return Err(SamplesError::Missing(number));
+    }
+    let [min, mean, max] = lists.map(|list| summed(list));
+    let mut known = min.into_iter().zip(mean).zip(max).map(|((min, mean), max)| Point { min, mean, max });
+    let mut missing = column.missing.iter().map(|&index| index as usize).peekable();
+    Ok((0..samples)
+        .map(|index| if missing.next_if_eq(&index).is_some() { None } else { known.next() })
+        .collect())
+}
+
+/// From the first value and differences to values. Sums wrap: a hostile frame shows nonsense, it stops nothing.
+fn summed(differences: &[i64]) -> Vec<i64> {
+    let mut sum = 0_i64;
+    differences
+        .iter()
+        .map(|difference| {
+            sum = sum.wrapping_add(*difference);
+            sum
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(values: Vec<i64>, missing: Vec<u32>) -> wire::Column {
+        wire::Column {
+            metric: wire::Metric::MemoryUsedKib.into(),
+            item: String::new(),
+            min: values.clone(),
+            mean: values.clone(),
+            max: values,
+            missing,
+        }
+    }
+
+    fn frame(columns: Vec<wire::Column>) -> Vec<u8> {
+        wire::Samples { mono_micros: vec![60, 60, 60], columns }.encode_to_vec()
+    }
+
+    #[test]
+    fn differences_become_values_with_holes_where_nothing_was_measured() {
+        let samples = decode(&frame(vec![column(vec![100, -30], vec![1])])).unwrap();
+        assert_eq!(samples.mono_micros, [60, 120, 180]);
+        let means: Vec<_> = samples.series[0].points.iter().map(|p| p.map(|p| p.mean)).collect();
+        assert_eq!(means, [Some(100), None, Some(70)]);
+    }
+
+    #[test]
+    fn a_metric_of_a_newer_protocol_is_left_out() {
+        let newer = wire::Column { metric: 9_999, ..column(vec![1, 1, 1], vec![]) };
+        let samples = decode(&frame(vec![newer, column(vec![1, 1, 1], vec![])])).unwrap();
+        assert_eq!(samples.series.len(), 1);
+    }
+
+    #[test]
+    fn a_frame_that_contradicts_itself_is_refused() {
+        let lengths = decode(&frame(vec![column(vec![1, 2], vec![])]));
+        assert!(matches!(
+            lengths,
+            Err(SamplesError::Lengths { column: 0, values: 2, missing: 0, samples: 3 })
+        ));
+        for missing in [vec![3], vec![1, 1], vec![2, 0]] {
+            let values = vec![1; 3 - missing.len()];
+            assert_eq!(decode(&frame(vec![column(values, missing)])), Err(SamplesError::Missing(0)));
+        }
+        let long = wire::Samples { mono_micros: vec![1; SAMPLES_PER_FRAME + 1], columns: vec![] };
+        assert_eq!(decode(&long.encode_to_vec()), Err(SamplesError::TooMany(SAMPLES_PER_FRAME + 1)));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn hostile_bytes_never_panic(body in proptest::collection::vec(0_u8.., 0..200)) {
+            let _ = decode(&body);
+        }
+
+        #[test]
+        fn hostile_numbers_never_panic(values in proptest::collection::vec(proptest::prelude::any::<i64>(), 3)) {
+            proptest::prop_assert!(decode(&frame(vec![column(values, vec![])])).is_ok());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The console: pages rendered here, whole and without scripts.
+//!
+//! A request passes [`headers`] (nothing leaves without them), finds its row in the site map of [`router`], and
+//! goes through the row's [`gate`]: who asks, in which language, may they, and for a form whether it is really
+//! theirs. Only then a handler in [`pages`] runs; it extracts, calls one store operation, fills a template. What
+//! it cannot do becomes a [`failure::Failure`], which the gate turns into a page that helps.
+
+mod assets;
+mod csrf;
+mod failure;
+mod format;
+mod gate;
+mod headers;
+mod language;
+mod pages;
+mod router;
+mod session;
+mod shell;
+mod throttle;
+mod visit;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::{context::Context, password::Passwords};
+
+/// The console as a service. It has no listener of its own.
+pub fn router(context: Arc<Context>) -> axum::Router {
+    router::build(Arc::new(Site::of(context)))
+}
+
+/// What all requests share.
+struct Site {
+    context: Arc<Context>,
+    passwords: Passwords,
+    throttle: throttle::Throttle,
+}
+
+impl Site {
+    fn of(context: Arc<Context>) -> Self {
+        Self { context, passwords: Passwords::default(), throttle: throttle::Throttle::default() }
+    }
+}

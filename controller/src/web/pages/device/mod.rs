@@ -1,0 +1,117 @@
+//! A device's file: everything known of it, each unknown fact with its reason.
+
+mod parts;
+mod samples;
+mod sections;
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    response::Response,
+};
+use bbt_domain::{
+    ids::DeviceId,
+    presence::{Presence, presence},
+    time::UtcMicros,
+};
+use bbt_store::{
+    Tx,
+    devices::{DeviceFile, device_show, newest_samples},
+};
+use fluent_bundle::FluentValue;
+use parts::{Section, Value};
+
+use super::{
+    Badge, Shell,
+    devices::{device_name, shown},
+    html,
+};
+use crate::web::{Site, failure::Failure, format, language::Language, visit::Visit};
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct DevicePage {
+    shell: Shell,
+    name: String,
+    id: String,
+    school: String,
+    badge: Badge,
+    /// What the state means, and what to do.
+    advice: String,
+    /// The four figures that tell a set at a glance; `None` is unknown.
+    figures: Vec<(String, Option<String>)>,
+    sections: Vec<Section>,
+}
+
+/// `GET /devices/{id}`
+pub(in crate::web) async fn show(
+    State(site): State<Arc<Site>>,
+    visit: Visit,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Failure> {
+    let id: DeviceId = id.ok().and_then(|Path(text)| text.parse().ok()).ok_or(Failure::NotFound)?;
+    let actor = visit.actor.clone();
+    let read = move |tx: &mut Tx<'_>| Ok((device_show(tx, &actor, id)?, newest_samples(tx, &actor, id)?));
+    let (file, newest) = site.context.store.read(read).await?;
+    let (language, now) = (visit.language, site.context.now());
+    let state = presence(file.line.standing, file.line.last_report_at, now);
+    html(&DevicePage {
+        shell: Shell::new(&site, &visit, "/devices"),
+        name: device_name(&file.line, language),
+        id: file.line.id.to_string(),
+        school: shown(&file.line.school_name),
+        badge: Badge::of(state, language),
+        advice: advice(language, state, &file),
+        figures: figures(language, &file),
+        sections: all_sections(language, &file, newest, now),
+    })
+}
+
+fn advice(language: Language, state: Presence, file: &DeviceFile) -> String {
+    match state {
+        Presence::Today => language.text("presence-today-do"),
+        Presence::NotToday => language.text("presence-not-today-do"),
+        Presence::Silent(days) => language.with("presence-silent-do", &[("days", FluentValue::from(days))]),
+        Presence::Never => language.text("presence-never-do"),
+        Presence::Paused => match &file.standing_reason {
+            Some(reason) => {
+                language.with("presence-paused-because", &[("reason", FluentValue::from(shown(reason)))])
+            }
+            None => language.text("presence-paused-do"),
+        },
+    }
+}
+
+fn figures(language: Language, file: &DeviceFile) -> Vec<(String, Option<String>)> {
+    let line = &file.line;
+    vec![
+        (language.text("fact-processor"), line.processor.as_deref().map(shown)),
+        (language.text("fact-memory"), line.memory_bytes.map(format::binary_bytes)),
+        (language.text("fact-disks"), line.disk_bytes.map(format::decimal_bytes)),
+        (language.text("fact-os"), line.os.as_deref().map(shown)),
+    ]
+}
+
+fn all_sections(
+    language: Language,
+    file: &DeviceFile,
+    newest: Option<(UtcMicros, i64, Vec<u8>)>,
+    now: UtcMicros,
+) -> Vec<Section> {
+    let snapshot = &file.snapshot;
+    vec![
+        sections::access(language, file, now),
+        samples::section(language, newest, snapshot),
+        sections::hardware(language, snapshot.hardware.as_ref()),
+        sections::memory(language, snapshot.hardware.as_ref()),
+        sections::storage(language, snapshot.storage.as_ref()),
+        sections::file_systems(language, snapshot.file_systems.as_ref()),
+        sections::network(language, snapshot.network.as_ref()),
+        sections::reachability(language, snapshot.reachability.as_ref()),
+        sections::software(language, snapshot.software.as_ref()),
+        sections::evidence(language, &file.evidence),
+        sections::gaps(language, &file.gaps),
+    ]
+}

@@ -1,0 +1,117 @@
+//! The list of devices.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use bbt_domain::{civil::Day, presence::presence, text, time::UtcMicros};
+use bbt_store::{
+    Tx,
+    devices::{DeviceLine, device_count, device_search},
+};
+
+use super::{Badge, Shell, html};
+use crate::web::{
+    Site,
+    failure::Failure,
+    format::{self, Moment},
+    language::Language,
+    visit::{Fields, Visit},
+};
+
+/// Devices on one page.
+const PAGE: usize = 50;
+/// Longest text to search for.
+const WANTED_CHARS: usize = 64;
+
+#[derive(Template)]
+#[template(path = "devices.html")]
+struct DevicesPage {
+    shell: Shell,
+    wanted: String,
+    total: String,
+    today: String,
+    not_today: String,
+    is_empty: bool,
+    rows: Vec<Row>,
+    /// Not the first page.
+    is_later: bool,
+    next_url: Option<String>,
+    first_url: String,
+}
+
+struct Row {
+    url: String,
+    name: String,
+    id: String,
+    badge: Badge,
+    school: String,
+    school_code: String,
+    processor: Option<String>,
+    memory: Option<String>,
+    disks: Option<String>,
+    os: Option<String>,
+    last_report: Option<Moment>,
+}
+
+/// `GET /devices`
+pub(in crate::web) async fn list(
+    State(site): State<Arc<Site>>,
+    visit: Visit,
+    fields: Fields,
+) -> Result<Response, Failure> {
+    let now = site.context.now();
+    let wanted = text::clean(fields.text("q"), WANTED_CHARS);
+    let after = fields.find("after").and_then(|id| id.parse().ok());
+    let (actor, sought) = (visit.actor.clone(), wanted.clone());
+    let read = move |tx: &mut Tx<'_>| {
+        let counts = device_count(tx, &actor, Day::of(now).start())?;
+        Ok((counts, device_search(tx, &actor, &sought, after, PAGE + 1)?))
+    };
+    let ((total, today), mut lines) = site.context.store.read(read).await?;
+    // One more than is shown tells whether there is a next page.
+    let more = lines.len() > PAGE;
+    lines.truncate(PAGE);
+    let query = format::query_value(&wanted);
+    let next = lines.last().filter(|_| more).map(|line| line.id);
+    html(&DevicesPage {
+        shell: Shell::new(&site, &visit, "/devices"),
+        total: format::count(total),
+        today: format::count(today),
+        not_today: format::count(total - today),
+        is_empty: total == 0,
+        rows: lines.into_iter().map(|line| row(line, visit.language, now)).collect(),
+        is_later: after.is_some(),
+        next_url: next.map(|id| format!("/devices?q={query}&after={id}")),
+        first_url: format!("/devices?q={query}"),
+        wanted,
+    })
+}
+
+fn row(line: DeviceLine, language: Language, now: UtcMicros) -> Row {
+    Row {
+        url: format!("/devices/{}", line.id),
+        badge: Badge::of(presence(line.standing, line.last_report_at, now), language),
+        name: device_name(&line, language),
+        id: line.id.to_string(),
+        school: line.school_name,
+        school_code: line.school_code,
+        processor: line.processor.map(|text| shown(&text)),
+        memory: line.memory_bytes.map(format::binary_bytes),
+        disks: line.disk_bytes.map(format::decimal_bytes),
+        os: line.os.map(|text| shown(&text)),
+        last_report: line.last_report_at.map(|at| Moment::new(language, at)),
+    }
+}
+
+/// What a device is called: by itself, as long as no room is known.
+pub(super) fn device_name(line: &DeviceLine, language: Language) -> String {
+    let told = line.host_name.as_deref().map(shown).filter(|name| !name.is_empty());
+    told.unwrap_or_else(|| language.text("device-unnamed"))
+}
+
+/// Text of a device made safe once more before it is shown: what was stored by an older release, or by a hand in
+/// the file, must not turn a page around.
+pub(super) fn shown(text: &str) -> String {
+    text::clean(text, text::SENTENCE_CHARS)
+}

@@ -1,0 +1,81 @@
+//! The site map: every address that exists, with who may use it. The router is made of this table and of
+//! nothing else, so an address without a policy cannot be written.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    handler::Handler,
+    middleware,
+    routing::{self, MethodRouter},
+};
+use bbt_domain::access::Act;
+
+use super::{Site, assets, gate, headers, pages};
+
+/// Who may use an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Policy {
+    /// Everybody.
+    Public,
+    /// Those who signed in and may do this.
+    SignedIn(Act),
+}
+
+/// One row.
+pub(super) struct Route {
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the test that walks the table"))]
+    pub(super) method: &'static str,
+    pub(super) path: &'static str,
+    pub(super) policy: Policy,
+    handler: MethodRouter<Arc<Site>>,
+}
+
+impl Route {
+    fn get<H, T>(path: &'static str, policy: Policy, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Site>>,
+        T: 'static,
+    {
+        Self { method: "GET", path, policy, handler: routing::get(handler) }
+    }
+
+    fn post<H, T>(path: &'static str, policy: Policy, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Site>>,
+        T: 'static,
+    {
+        Self { method: "POST", path, policy, handler: routing::post(handler) }
+    }
+}
+
+/// The table.
+pub(super) fn site_map() -> Vec<Route> {
+    use Policy::{Public, SignedIn};
+    vec![
+        Route::get("/", Public, pages::home),
+        Route::get("/login", Public, pages::login::show),
+        Route::post("/login", Public, pages::login::submit),
+        Route::post("/logout", SignedIn(Act::SessionUse), pages::login::sign_out),
+        Route::post("/language", Public, pages::language::choose),
+        Route::get("/devices", SignedIn(Act::FleetRead), pages::devices::list),
+        Route::get("/devices/{id}", SignedIn(Act::FleetRead), pages::device::show),
+        Route::get("/refusals", SignedIn(Act::AuditRead), pages::refusals::list),
+        Route::get(assets::PATH, Public, assets::serve),
+    ]
+}
+
+/// Makes the router of the table.
+pub(super) fn build(site: Arc<Site>) -> Router {
+    let gated = |policy| middleware::from_fn_with_state(gate::Gate::new(site.clone(), policy), gate::pass);
+    let mut router = Router::new();
+    for route in site_map() {
+        router = router.route(route.path, route.handler.route_layer(gated(route.policy)));
+    }
+    // An address that does not exist, and one that does but not for this method, get the same page.
+    router
+        .method_not_allowed_fallback(pages::nowhere.layer(gated(Policy::Public)))
+        .fallback(pages::nowhere.layer(gated(Policy::Public)))
+        .layer(middleware::map_response(headers::guard))
+        .with_state(site)
+}
