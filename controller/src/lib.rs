@@ -1,13 +1,20 @@
 //! bbt-controller: the county's side. Enrols devices, takes their reports, shows what is known.
 
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod control;
+pub mod county;
 pub mod files;
 pub mod grpc;
 pub mod ingest;
 pub mod listen;
+pub mod names;
+pub mod operation;
 pub mod password;
 pub mod pki;
 pub mod samples;
+pub mod telemetry;
 pub mod web;

@@ -357,6 +357,6 @@ fn session_of(row: &Row<'_>) -> Result<Option<Session>, StoreError> {
         backlog_frames: row.int(14)?,
         backlog_bytes: row.int(15)?,
         clean_stop: row.int_opt(16)?.map(|flag| flag != 0),
-        clock_off_secs: row.int_opt(17)?.map(|micros| micros.div_euclid(1_000_000)),
+        clock_off_secs: row.int_opt(17)?.map(|micros| micros.saturating_add(500_000).div_euclid(1_000_000)),
     }))
 }

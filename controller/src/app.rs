@@ -1,0 +1,341 @@
+//! The composition root: build, start, drain. Nothing else wires parts together.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use bbt_proto::{
+    enrollment::v1::enrollment_service_server::EnrollmentServiceServer,
+    report::v1::report_service_server::ReportServiceServer,
+};
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+use tonic::service::Routes;
+
+use crate::{
+    config::{Config, DRAIN, DataFolder},
+    control,
+    county::{CountyError, OpenCounty, open},
+    files,
+    grpc::{MESSAGE_BYTES, enrollment::Enrollment, reports::Reports},
+    ingest::Ingest,
+    listen::{
+        accept::{Port, PortCounters, Security, serve},
+        refusals::Refusals,
+        tls::{self, DeviceVerifier},
+    },
+    operation::Operations,
+    pki::{PkiError, issue, signed_time::TimeSigner},
+    telemetry::{Health, LogHandle, filter},
+    web,
+};
+
+/// Largest enrolment message: a token, a request and some evidence have two kilobytes.
+const ENROLLMENT_MESSAGE_BYTES: usize = 16 << 10;
+/// Connections of people: each county has some dozens at its desks, schools some hundreds.
+const CONSOLE_CONNECTIONS: usize = 2_048;
+/// Connections of devices that enrol.
+const ENROLLMENT_CONNECTIONS: usize = 512;
+/// Connections of monitoring.
+const ADMIN_CONNECTIONS: usize = 64;
+
+/// Why the controller did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    County(#[from] CountyError),
+    /// Keys.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// TLS settings.
+    #[error("the TLS settings of the listeners are not accepted: {0}")]
+    Tls(#[from] tls::TlsError),
+    /// A port is taken or may not be used.
+    #[error(
+        "port {port} ({name}) cannot be opened on {address}: {reason}; end the program that holds it, or choose another with {variable}"
+    )]
+    Port {
+        /// agents, enrollment, …
+        name: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Its number.
+        port: u16,
+        /// What the system says.
+        reason: io::Error,
+        /// The variable that changes it.
+        variable: String,
+    },
+    /// Something of the system.
+    #[error("{what} failed: {reason}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system says.
+        reason: io::Error,
+    },
+}
+
+/// Serves the county in `folder` until the process is told to stop.
+pub async fn run(
+    folder: &DataFolder,
+    clock: crate::clock::SharedClock,
+    log: Option<LogHandle>,
+) -> Result<(), ServeError> {
+    let system = |what| move |reason| ServeError::System { what, reason };
+    raise_descriptor_limit();
+    let county = open(folder, clock).await?;
+    // Of a controller that was killed: whoever waits for this one must not read it.
+    let _ = std::fs::remove_file(folder.listen_json());
+    probe_disk(folder);
+    let listener =
+        issue::listener(&county.authority, &folder.pki(), &county.config.public.names, county.context.now())?;
+
+    let agents = bind("agents", county.config.listen.agents).await?;
+    let enrollment = bind("enrollment", county.config.listen.enrollment).await?;
+    let console = bind("console", county.config.listen.console).await?;
+    let admin = bind("admin", county.config.listen.admin).await?;
+    let socket = control::bind(&folder.socket()).map_err(system("opening the control socket"))?;
+    let addresses =
+        Addresses::of(&county.config, &agents, &enrollment).map_err(system("reading the ports"))?;
+
+    let (stop, drain) = watch::channel(false);
+    let parts = Parts::build(&county, &listener, &addresses, drain.clone())?;
+    let clock = Arc::clone(&county.context.clock);
+    let limits = &county.config.limits;
+    let per_address = limits.connections_per_address;
+    let swap = |config| Arc::new(ArcSwap::from_pointee(config));
+    let ports = [
+        Port {
+            name: "agents",
+            security: Security::Device {
+                config: swap(tls::agents(&listener, Arc::clone(&parts.verifier), Arc::clone(&clock))?),
+                verifier: Arc::clone(&parts.verifier),
+                denylist: Arc::clone(&county.denylist),
+            },
+            http1: false,
+            connections: limits.agent_connections as usize,
+            per_address,
+            router: parts.agents,
+            listener: agents,
+        },
+        Port {
+            name: "enrollment",
+            security: Security::Server(swap(tls::enrollment(&listener, Arc::clone(&clock))?)),
+            http1: false,
+            connections: ENROLLMENT_CONNECTIONS,
+            per_address,
+            router: parts.enrollment,
+            listener: enrollment,
+        },
+        Port {
+            name: "console",
+            security: Security::Server(swap(tls::console(&listener, clock)?)),
+            http1: true,
+            connections: CONSOLE_CONNECTIONS,
+            per_address,
+            router: web::router(Arc::clone(&county.context)),
+            listener: console,
+        },
+        Port {
+            name: "admin",
+            security: Security::Plain,
+            http1: true,
+            connections: ADMIN_CONNECTIONS,
+            per_address,
+            router: Router::new(),
+            listener: admin,
+        },
+    ];
+    let counters: Vec<_> = ports.iter().map(|port| (port.name, Arc::new(PortCounters::default()))).collect();
+    let health = Health::new(Arc::clone(&parts.ingest), counters.clone());
+    let listen_json = listen_json(&ports).map_err(system("reading the ports"))?;
+
+    let mut serving = JoinSet::new();
+    for (mut port, (_, counters)) in ports.into_iter().zip(counters) {
+        if port.name == "admin" {
+            port.router = Arc::clone(&health).router();
+        }
+        serving.spawn(serve(port, Arc::clone(&parts.refusals), counters, drain.clone()));
+    }
+    serving.spawn(control::serve(socket, parts.operations, drain));
+    files::write_atomically(&folder.listen_json(), listen_json.as_bytes(), 0o644)
+        .map_err(system("writing run/listen.json"))?;
+    tracing::info!(county = %county.context.county.name, listen = %listen_json.trim(), "ready");
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+
+    wait_for_stop(folder, log).await.map_err(system("waiting for signals"))?;
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    tracing::info!("stopping");
+    let _ = std::fs::remove_file(folder.listen_json());
+    stop.send_replace(true);
+    if timeout(DRAIN, async { while serving.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!(secs = DRAIN.as_secs(), "connections were cut off");
+        serving.shutdown().await;
+    }
+    let _ = std::fs::remove_file(folder.socket());
+    drop(county);
+    Ok(())
+}
+
+/// HOST:PORT as others see them.
+struct Addresses {
+    agents: Vec<String>,
+    enrollment: String,
+}
+
+impl Addresses {
+    fn of(config: &Config, agents: &TcpListener, enrollment: &TcpListener) -> io::Result<Self> {
+        let public = &config.public;
+        let agents = match public.agents.as_str() {
+            "" => public_addresses(&public.names, agents.local_addr()?),
+            address => vec![address.to_owned()],
+        };
+        let enrollment = match public.enrollment.as_str() {
+            "" => public_addresses(&public.names, enrollment.local_addr()?).swap_remove(0),
+            address => address.to_owned(),
+        };
+        Ok(Self { agents, enrollment })
+    }
+}
+
+/// Every name with the port that was bound; the bound address itself when it is one machine's alone or no name
+/// is known.
+pub fn public_addresses(names: &[String], bound: SocketAddr) -> Vec<String> {
+    if bound.ip().is_loopback() || names.is_empty() {
+        let ip = if bound.ip().is_unspecified() { [127, 0, 0, 1].into() } else { bound.ip() };
+        return vec![SocketAddr::new(ip, bound.port()).to_string()];
+    }
+    let with_port = |name: &String| match name.parse::<std::net::IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, bound.port()).to_string(),
+        Err(_) => format!("{name}:{}", bound.port()),
+    };
+    names.iter().map(with_port).collect()
+}
+
+/// What the ports share.
+struct Parts {
+    verifier: Arc<DeviceVerifier>,
+    refusals: Arc<Refusals>,
+    ingest: Arc<Ingest>,
+    operations: Arc<Operations>,
+    agents: Router,
+    enrollment: Router,
+}
+
+impl Parts {
+    fn build(
+        county: &OpenCounty,
+        listener: &issue::Listener,
+        addresses: &Addresses,
+        drain: watch::Receiver<bool>,
+    ) -> Result<Self, ServeError> {
+        let domain = county.context.county.trust_domain.clone();
+        let verifier = DeviceVerifier::new(&county.authority, domain.clone(), Arc::clone(&county.denylist))?;
+        let signer = Arc::new(TimeSigner::new(listener, domain)?);
+        let refusals = Arc::new(Refusals::new(Arc::clone(&county.context)));
+        let ingest = Arc::new(Ingest::new(
+            Arc::clone(&county.context),
+            Arc::clone(&county.denylist),
+            Arc::clone(&refusals),
+            Arc::clone(&signer),
+            county.config.limits.clone(),
+        ));
+
+        let reports = ReportServiceServer::new(Reports::new(Arc::clone(&ingest), drain))
+            .max_decoding_message_size(MESSAGE_BYTES)
+            .max_encoding_message_size(MESSAGE_BYTES);
+        let (_, health) = tonic_health::server::health_reporter();
+        let agents = Routes::new(reports).add_service(health).into_axum_router();
+
+        let enrollment = Enrollment::new(
+            Arc::clone(&county.context),
+            Arc::clone(&county.authority),
+            signer,
+            Arc::clone(&refusals),
+            addresses.agents.clone(),
+        );
+        let enrollment = EnrollmentServiceServer::new(enrollment)
+            .max_decoding_message_size(ENROLLMENT_MESSAGE_BYTES)
+            .max_encoding_message_size(ENROLLMENT_MESSAGE_BYTES);
+        let enrollment = Routes::new(enrollment).into_axum_router();
+
+        let live = Arc::clone(&ingest);
+        let operations = Operations {
+            context: Arc::clone(&county.context),
+            authority: Arc::clone(&county.authority),
+            denylist: Arc::clone(&county.denylist),
+            enrollment: addresses.enrollment.clone(),
+            live: Box::new(move || json!({"streams": live.sessions.count()})),
+        };
+        Ok(Self { verifier, refusals, ingest, operations: Arc::new(operations), agents, enrollment })
+    }
+}
+
+async fn bind(name: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|reason| ServeError::Port {
+        name,
+        address,
+        port: address.port(),
+        reason,
+        variable: format!("{}LISTEN__{}=ADDRESS:PORT", crate::config::ENV_PREFIX, name.to_uppercase()),
+    })
+}
+
+fn listen_json(ports: &[Port]) -> io::Result<String> {
+    let mut chosen = serde_json::Map::new();
+    for port in ports {
+        chosen.insert(port.name.to_owned(), json!(port.listener.local_addr()?.to_string()));
+    }
+    Ok(format!("{}\n", serde_json::Value::Object(chosen)))
+}
+
+/// Returns on SIGTERM or SIGINT; SIGHUP reads the log level anew.
+async fn wait_for_stop(folder: &DataFolder, log: Option<LogHandle>) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => match Config::load(folder.path()) {
+                Ok(config) => {
+                    let changed = log.as_ref().map(|log| log.reload(filter(&config.log)));
+                    tracing::info!(level = config.log.level, ok = !matches!(changed, Some(Err(_))), "reloaded");
+                }
+                Err(error) => tracing::error!(%error, "not reloaded, everything stays as it was"),
+            },
+        }
+    }
+}
+
+/// Each connection is a descriptor: asks for as many as the system allows.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+fn probe_disk(folder: &DataFolder) {
+    match bbt_store::FsyncProbe::measure(folder.path()) {
+        Ok(probe) if probe.is_suspicious() => tracing::warn!(
+            median_us = probe.median.as_micros() as u64,
+            "the disk says written faster than it can write: a power cut may lose what was acknowledged; switch off its volatile write cache"
+        ),
+        Ok(probe) => {
+            tracing::info!(median_us = probe.median.as_micros() as u64, "the disk's time to write 4 KiB")
+        }
+        Err(error) => tracing::warn!(%error, "the disk could not be measured"),
+    }
+}

@@ -1,0 +1,67 @@
+//! Brings an operation to whoever has the store: the running controller, or this process.
+
+use std::sync::Arc;
+
+use bbt_domain::access::Actor;
+use serde_json::{Value as Json, json};
+
+use super::Failure;
+use crate::{
+    app::public_addresses,
+    clock::SystemClock,
+    config::DataFolder,
+    control::{self, Answer},
+    county,
+    operation::{Operation, Operations, Page},
+};
+
+/// Does one operation and gives its answer.
+pub(super) async fn ask(folder: &DataFolder, operation: Operation) -> Result<Json, Failure> {
+    let socket = folder.socket();
+    let asked = control::ask(&socket, &operation).await.map_err(|error| {
+        Failure(format!("the running controller cannot be asked through {}: {error}", socket.display()))
+    })?;
+    match asked {
+        Some(Answer::Ok(value)) => Ok(value),
+        Some(Answer::Error(sentence)) => Err(Failure(sentence)),
+        None => Ok(here(folder).await?.run(&Actor::Local, operation).await?),
+    }
+}
+
+/// Every item of a list, page by page.
+pub(super) async fn ask_all(
+    folder: &DataFolder,
+    operation: impl Fn(Option<String>) -> Operation,
+) -> Result<Vec<Json>, Failure> {
+    let mut items = Vec::new();
+    let mut after = None;
+    loop {
+        let page: Page = serde_json::from_value(ask(folder, operation(after.take())).await?)?;
+        items.extend(page.items);
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// Operations of this process, which holds the data folder's lock while they live.
+async fn here(folder: &DataFolder) -> Result<Operations, Failure> {
+    let county = county::open(folder, Arc::new(SystemClock)).await?;
+    let public = &county.config.public;
+    let enrollment = match public.enrollment.as_str() {
+        "" => public_addresses(&public.names, county.config.listen.enrollment).swap_remove(0),
+        address => address.to_owned(),
+    };
+    let lock = county.lock;
+    Ok(Operations {
+        context: county.context,
+        authority: county.authority,
+        denylist: county.denylist,
+        enrollment,
+        live: Box::new(move || {
+            let _held = &lock;
+            json!(null)
+        }),
+    })
+}

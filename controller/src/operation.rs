@@ -1,0 +1,274 @@
+//! What can be asked of the running controller: the operations behind the command line, and later the API.
+//!
+//! They come through the control socket, or, while the controller is not running, are done on the store
+//! directly; either way by this code.
+
+use std::{sync::Arc, time::Duration};
+
+use bbt_domain::{
+    access::Actor,
+    identity::Standing,
+    ids::{DeviceId, SchoolId, TokenId},
+    org::{SchoolCode, school_name},
+    text::{SENTENCE_CHARS, clean},
+};
+use bbt_store::{
+    StoreError,
+    audit::audit_verify,
+    devices::{device_count, device_list, device_show, device_stand},
+    enrollment::{NewToken, token_create},
+    meta::integrity_check,
+    schools::{school_add, school_list},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    context::Context,
+    pki::{authority::Authority, hex, revoke::Denylist, tokens},
+};
+
+/// Items given at once; `next` leads to the rest.
+pub const PAGE: usize = 500;
+/// A token may be made for so many devices: every set of a large county, once.
+const TOKEN_USES: u32 = 10_000;
+/// And for so long: a term's installation.
+const TOKEN_LIFE: Duration = Duration::from_secs(200 * 86_400);
+/// "Today" of the overview: a set that reported within this long is counted as reporting.
+const REPORTING: Duration = Duration::from_secs(15 * 60);
+
+/// One thing asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "operation", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Operation {
+    /// How the controller is.
+    Status,
+    /// Whether what is stored is whole.
+    Check,
+    /// Adds a school.
+    SchoolAdd {
+        /// Unique code.
+        code: String,
+        /// As people say it.
+        name: String,
+    },
+    /// Schools in order of their code.
+    SchoolList {
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// Makes an enrolment token.
+    TokenCreate {
+        /// Code of the school that its devices belong to.
+        school: String,
+        /// How many devices may use it.
+        uses: u32,
+        /// For how long.
+        expires_secs: u64,
+    },
+    /// Devices in order of their id.
+    DeviceList {
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// Everything known of one device.
+    DeviceShow {
+        /// The device.
+        id: String,
+    },
+    /// Takes a device's access away, or gives it back.
+    DeviceStand {
+        /// The device.
+        id: String,
+        /// active, revoked.
+        standing: Standing,
+        /// Why, for the audit.
+        reason: String,
+    },
+}
+
+/// Why an operation was not done; nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// A field that cannot be taken: the sentence names field, value and remedy.
+    #[error("{0}")]
+    Invalid(String),
+    /// The store said no.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Keys or the revocation log failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A part of a list.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Page {
+    /// In order.
+    pub items: Vec<Json>,
+    /// Where the rest begins; `null` at the end.
+    pub next: Option<String>,
+}
+
+/// Does operations.
+pub struct Operations {
+    /// Store, clock, county.
+    pub context: Arc<Context>,
+    /// Root and issuing key.
+    pub authority: Arc<Authority>,
+    /// Who may not connect.
+    pub denylist: Arc<Denylist>,
+    /// HOST:PORT of the enrolment port as devices see it.
+    pub enrollment: String,
+    /// What only the running controller knows; an empty object while it does not run.
+    pub live: Box<dyn Fn() -> Json + Send + Sync>,
+}
+
+impl Operations {
+    /// Does `operation` for `actor`; the answer as JSON.
+    pub async fn run(&self, actor: &Actor, operation: Operation) -> Result<Json, OperationError> {
+        let actor = actor.clone();
+        let now = self.context.now();
+        let store = &self.context.store;
+        match operation {
+            Operation::Status => self.status(actor).await,
+            Operation::Check => {
+                let found = store
+                    .read(move |tx| {
+                        let damage = integrity_check(tx, &actor)?;
+                        Ok((damage, audit_verify(tx, &actor)?))
+                    })
+                    .await?;
+                let (damage, audit) = found;
+                let (audit_lines, audit_head, audit_broken) = match audit {
+                    Ok((lines, head)) => (Some(lines), Some(head.to_hex()), None),
+                    Err(broken) => (None, None, Some(broken.to_string())),
+                };
+                Ok(json!({"store_damage": damage, "audit_lines": audit_lines, "audit_head": audit_head,
+                    "audit_broken": audit_broken}))
+            }
+            Operation::SchoolAdd { code, name } => {
+                let code =
+                    SchoolCode::parse(&code).map_err(|error| OperationError::Invalid(error.to_string()))?;
+                let name = school_name(&name).map_err(|error| OperationError::Invalid(error.to_string()))?;
+                let id = SchoolId::from_bytes(self.context.new_id());
+                let school = store.write(move |tx| school_add(tx, &actor, id, &code, &name, now)).await?;
+                Ok(json!(school))
+            }
+            Operation::SchoolList { after } => {
+                let schools =
+                    store.read(move |tx| school_list(tx, &actor, after.as_deref(), PAGE + 1)).await?;
+                Ok(page(schools, |school| school.code.as_str().to_owned()))
+            }
+            Operation::TokenCreate { school, uses, expires_secs } => {
+                self.token_create(actor, &school, uses, expires_secs).await
+            }
+            Operation::DeviceList { after } => {
+                let after = after.map(|after| device_id(&after)).transpose()?;
+                let devices = store.read(move |tx| device_list(tx, &actor, after, PAGE + 1)).await?;
+                Ok(page(devices, |device| device.id.to_string()))
+            }
+            Operation::DeviceShow { id } => {
+                let id = device_id(&id)?;
+                Ok(json!(store.read(move |tx| device_show(tx, &actor, id)).await?))
+            }
+            Operation::DeviceStand { id, standing, reason } => {
+                self.device_stand(actor, device_id(&id)?, standing, &reason).await
+            }
+        }
+    }
+
+    async fn status(&self, actor: Actor) -> Result<Json, OperationError> {
+        let since = self.context.now().minus(REPORTING);
+        let (devices, reporting) = self.context.store.read(move |tx| device_count(tx, &actor, since)).await?;
+        let county = &self.context.county;
+        Ok(json!({
+            "county": county.name,
+            "version": env!("CARGO_PKG_VERSION"),
+            "time": self.context.now(),
+            "trust_domain": county.trust_domain,
+            "ca_sha256": hex(&self.authority.root_sha256()),
+            "devices": devices,
+            "devices_reporting": reporting,
+            "devices_revoked": self.denylist.all().len(),
+            "store": self.context.store.health().err().unwrap_or_else(|| "ok".to_owned()),
+            "live": (self.live)(),
+        }))
+    }
+
+    async fn token_create(
+        &self,
+        actor: Actor,
+        school: &str,
+        uses: u32,
+        expires_secs: u64,
+    ) -> Result<Json, OperationError> {
+        let invalid = |sentence: String| Err(OperationError::Invalid(sentence));
+        if uses == 0 || uses > TOKEN_USES {
+            return invalid(format!("uses = {uses} is not possible: take 1 to {TOKEN_USES}"));
+        }
+        if expires_secs == 0 || expires_secs > TOKEN_LIFE.as_secs() {
+            let days = TOKEN_LIFE.as_secs() / 86_400;
+            return invalid(format!(
+                "expires = {expires_secs} s is not possible: take up to {days} days, such as 72h"
+            ));
+        }
+        let school = SchoolCode::parse(school).map_err(|error| OperationError::Invalid(error.to_string()))?;
+        let secret = tokens::generate().map_err(|error| OperationError::Failed(error.to_string()))?;
+        let now = self.context.now();
+        let token = NewToken {
+            id: TokenId::from_bytes(self.context.new_id()),
+            secret_sha256: tokens::secret_sha256(&secret),
+            school,
+            uses,
+            expires_at: now.plus(Duration::from_secs(expires_secs)),
+        };
+        let kept = token.clone();
+        self.context.store.write(move |tx| token_create(tx, &actor, &kept, now)).await?;
+        Ok(json!({
+            "id": token.id,
+            "token": secret,
+            "school": token.school,
+            "uses": uses,
+            "expires_at": token.expires_at,
+            "enrollment": self.enrollment,
+            "ca_sha256": hex(&self.authority.root_sha256()),
+        }))
+    }
+
+    /// The log first, then the store: whatever is cut off in between, a revoked device stays out.
+    async fn device_stand(
+        &self,
+        actor: Actor,
+        id: DeviceId,
+        standing: Standing,
+        reason: &str,
+    ) -> Result<Json, OperationError> {
+        let now = self.context.now();
+        let asked = actor.clone();
+        let before = self.context.store.read(move |tx| device_show(tx, &asked, id)).await?;
+        if before.line.standing != standing || self.denylist.denies(id) != (standing == Standing::Revoked) {
+            let denylist = Arc::clone(&self.denylist);
+            tokio::task::spawn_blocking(move || denylist.stand(id, standing, now))
+                .await
+                .map_err(|error| OperationError::Failed(error.to_string()))?
+                .map_err(|error| OperationError::Failed(error.to_string()))?;
+        }
+        let reason = clean(reason, SENTENCE_CHARS);
+        let changed =
+            self.context.store.write(move |tx| device_stand(tx, &actor, id, standing, &reason, now)).await?;
+        Ok(json!({"id": id, "standing": standing, "changed": changed}))
+    }
+}
+
+fn device_id(text: &str) -> Result<DeviceId, OperationError> {
+    text.parse().map_err(|error: bbt_domain::ids::IdError| OperationError::Invalid(error.to_string()))
+}
+
+/// At most [`PAGE`] of `items`, of which one more was asked for to see whether there are more.
+fn page<T: Serialize>(mut items: Vec<T>, key: impl Fn(&T) -> String) -> Json {
+    let more = items.len() > PAGE;
+    items.truncate(PAGE);
+    let next = if more { items.last().map(key) } else { None };
+    json!({"items": items, "next": next})
+}
