@@ -19,7 +19,11 @@ fn check<M: Message + Default + PartialEq + Debug>(name: &str, message: &M) {
 }
 
 fn time() -> enrollment::SignedTime {
-    enrollment::SignedTime { unix_micros: 1_790_000_000_000_000, nonce: vec![9; 16], signature: vec![0x30; 70] }
+    enrollment::SignedTime {
+        unix_micros: 1_790_000_000_000_000,
+        nonce: vec![9; 16],
+        signature: vec![0x30; 70],
+    }
 }
 
 fn boot() -> report::OsBoot {
