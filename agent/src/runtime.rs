@@ -183,7 +183,10 @@ async fn work(parts: Parts<'_>) -> RunError {
                 reporter.perform(&tasks).await.map(|()| tasks.iter().any(|task| *task > Task::Sample))
             }
             Some(asked) = full_state_asked.recv() => reporter.answer_full_state(asked).await.map(|()| true),
-            Ok(()) = link_seen.changed() => Ok(true),
+            Ok(()) = link_seen.changed() => {
+                notice.at_once();
+                Ok(false)
+            }
             () = tokio::time::sleep(notice.wait()) => {
                 let link = link_seen.borrow_and_update().clone();
                 notice.write(platform.now().wall_micros, &link).await.map(|()| false)
@@ -299,7 +302,8 @@ impl Reporter {
     }
 }
 
-/// Writes the status file: soon after something changed, at most every [`STATUS_EVERY`].
+/// Writes the status file: at once when contact changed, which the pauses between attempts keep rare; else soon
+/// after something changed, at most every [`STATUS_EVERY`].
 struct Notice<'a> {
     state: &'a Folder,
     spool: Handle,
@@ -310,7 +314,11 @@ struct Notice<'a> {
 
 impl<'a> Notice<'a> {
     fn new(state: &'a Folder, spool: Handle) -> Notice<'a> {
-        Notice { state, spool, due: Some(Instant::now()), written: None, failed: false }
+        Notice { state, spool, due: None, written: None, failed: false }
+    }
+
+    fn at_once(&mut self) {
+        self.due = Some(Instant::now());
     }
 
     fn changed(&mut self) {
