@@ -9,8 +9,6 @@ reason-panicked = the collector failed
 reason-unreachable = network unreachable
 reason-too-many = too many problems to list
 reason-other = another reason ({ $code })
-reason-no-report = nothing reported yet
-reason-no-certificate = none issued yet
 reason-not-measured = not measured last time
 
 # Refused connections
