@@ -170,6 +170,7 @@ reached-no = Not reached
 clean-stop-yes = Orderly
 clean-stop-no = Power was cut
 backlog = { $count } reports, { $size }
+certificate-none = None issued yet
 certificate-over = Ended on { $day }: join this computer again
 certificate-short = { $day }, soon: see that this computer reaches the server
 clock-right = right

@@ -42,7 +42,10 @@ impl Gate {
 
 /// Lets a request through, or answers it.
 pub(super) async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let known = known_session(&gate.site, request.headers()).await;
+    let known = match gate.policy {
+        Policy::Asset => Ok(None),
+        Policy::Public | Policy::SignedIn(_) => known_session(&gate.site, request.headers()).await,
+    };
     let (session, failure) = match known {
         Ok(session) => (session, None),
         Err(failure) => (None, Some(failure)),

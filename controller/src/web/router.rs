@@ -16,6 +16,8 @@ use super::{Site, assets, gate, headers, pages};
 /// Who may use an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Policy {
+    /// Everybody, and nobody is asked who they are: what pages need to look right, even when the store fails.
+    Asset,
     /// Everybody.
     Public,
     /// Those who signed in and may do this.
@@ -51,7 +53,7 @@ impl Route {
 
 /// The table.
 pub(super) fn site_map() -> Vec<Route> {
-    use Policy::{Public, SignedIn};
+    use Policy::{Asset, Public, SignedIn};
     vec![
         Route::get("/", Public, pages::home),
         Route::get("/login", Public, pages::login::show),
@@ -61,7 +63,7 @@ pub(super) fn site_map() -> Vec<Route> {
         Route::get("/devices", SignedIn(Act::FleetRead), pages::devices::list),
         Route::get("/devices/{id}", SignedIn(Act::FleetRead), pages::device::show),
         Route::get("/refusals", SignedIn(Act::AuditRead), pages::refusals::list),
-        Route::get(assets::PATH, Public, assets::serve),
+        Route::get(assets::PATH, Asset, assets::serve),
     ]
 }
 

@@ -1,10 +1,13 @@
 //! Who was turned away: the devices that somebody is waiting for and that do not get through.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use bbt_domain::audit::{Line, REFUSALS};
+use bbt_domain::{
+    audit::{Line, REFUSALS},
+    ids::DeviceId,
+};
 use bbt_store::{Tx, audit::audit_list_any};
 use serde::Deserialize;
 
@@ -36,22 +39,15 @@ struct Row {
     device_url: Option<String>,
     cause: String,
     remedy: String,
-    /// The controller's own words.
-    message: String,
 }
 
-/// What is read of a line's detail; anything else in it is for programs.
+/// What is read of a line's detail.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct Detail {
-    /// Short stable word: `token_expired`, …
+    /// [`crate::listen::refusals::Cause::code`].
     cause: String,
-    /// Address of who knocked.
-    peer: String,
-    /// The device that the certificate names.
-    device: String,
-    /// One English sentence.
-    message: String,
+    /// `device:` and its id, if the certificate named one of this county.
+    about: Option<String>,
 }
 
 /// `GET /refusals`
@@ -76,22 +72,54 @@ pub(in crate::web) async fn list(
 
 fn row(line: &Line, language: Language) -> Row {
     let detail: Detail = serde_json::from_str(&line.detail).unwrap_or_default();
-    let device = [&detail.device, line.subject.trim_start_matches("device:")]
-        .into_iter()
-        .find_map(|text| text.parse::<bbt_domain::ids::DeviceId>().ok());
+    let device = detail.about.as_deref().and_then(|about| about.strip_prefix("device:"));
+    let device = device.and_then(|id| id.parse::<DeviceId>().ok());
     let word = detail.cause.replace('_', "-");
-    let place = line.action.replace('.', "-");
-    let other =
-        || if detail.cause.is_empty() { language.text("refusal-other") } else { shown(&detail.cause) };
+    let find = |key: &str| language.find(key, &[]);
+    // One line stands for many addresses when there are too many to name.
+    let peer = if line.subject.parse::<IpAddr>().is_ok() {
+        shown(&line.subject)
+    } else {
+        language.text("refusal-many-addresses")
+    };
     Row {
         at: Moment::new(language, line.at),
-        place: language.find(&place, &[]).unwrap_or_else(|| shown(&line.action)),
-        peer: shown(if detail.peer.is_empty() { &line.subject } else { &detail.peer }),
+        place: find(&line.action.replace('.', "-")).unwrap_or_else(|| shown(&line.action)),
+        peer,
         device_url: device.map(|id| format!("/devices/{id}")),
-        cause: language.find(&format!("refusal-{word}"), &[]).unwrap_or_else(other),
-        remedy: language
-            .find(&format!("refusal-{word}-do"), &[])
-            .unwrap_or_else(|| language.text("refusal-other-do")),
-        message: shown(&detail.message),
+        cause: find(&format!("refusal-{word}")).unwrap_or_else(|| shown(&detail.cause)),
+        remedy: find(&format!("refusal-{word}-do")).unwrap_or_else(|| language.text("refusal-other-do")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::refusals::Cause;
+
+    #[test]
+    fn every_cause_has_its_words_and_its_remedy() {
+        let causes = [
+            Cause::NoCertificate,
+            Cause::ForeignCertificate,
+            Cause::ExpiredCertificate,
+            Cause::Revoked,
+            Cause::WrongName,
+            Cause::UnknownDevice,
+            Cause::OtherIdentity,
+            Cause::ControllerTooOld,
+            Cause::TokenUnknown,
+            Cause::TokenUsed,
+            Cause::TokenExpired,
+            Cause::RequestInvalid,
+            Cause::NonceUnknown,
+        ];
+        for (cause, language) in causes.into_iter().flat_map(|cause| Language::ALL.map(|l| (cause, l))) {
+            assert!(REFUSALS.contains(&cause.action()), "{cause:?}");
+            let word = cause.code().replace('_', "-");
+            for key in [format!("refusal-{word}"), format!("refusal-{word}-do")] {
+                assert!(language.find(&key, &[]).is_some(), "{key} in {}", language.tag());
+            }
+        }
     }
 }

@@ -234,8 +234,20 @@ async fn a_device_that_told_nothing_yet_has_a_page() {
     let device = county.device(7).await;
     let mut browser = county.signed_in().await;
     let [chinese, english] = in_both_languages(&mut browser, &format!("/devices/{device}")).await;
-    assert_all(&chinese, &["从未上报", "设备尚未上报这一部分", "未知"]);
-    assert_all(&english, &["Never reported", "The device has not told this yet", "Unknown"]);
+    assert_all(&chinese, &["从未上报", "请确认采集程序已启动", "未知", "PF0X1234"]);
+    assert_all(&english, &["Never reported", "See that the agent is running", "Unknown"]);
+}
+
+#[tokio::test]
+async fn a_section_that_was_never_told_says_so() {
+    let county = County::new().await;
+    let device = county.device(7).await;
+    let state = StateReport { full: true, software: classroom_pc().software, ..StateReport::default() };
+    county.report_state(device, state).await;
+    let mut browser = county.signed_in().await;
+    let [chinese, english] = in_both_languages(&mut browser, &format!("/devices/{device}")).await;
+    assert_eq!(chinese.matches("设备尚未上报这一部分").count(), 6);
+    assert_eq!(english.matches("The device has not told this yet").count(), 6);
 }
 
 #[tokio::test]
@@ -248,7 +260,7 @@ async fn a_paused_device_says_why() {
     };
     county.context.store.write(revoke).await.unwrap();
     let page = county.signed_in().await.get(&format!("/devices/{device}")).await;
-    assert_all(&page.body, &["接入已暂停", "原因:已报失"]);
+    assert_all(&page.body, &["接入已暂停", "原因：已报失"]);
 }
 
 #[tokio::test]
@@ -311,7 +323,7 @@ async fn what_does_not_exist_and_what_never_could_read_the_same() {
         let path = format!("/devices/{}", id.replace(' ', "%20"));
         let page = browser.get(&path).await;
         assert_eq!(page.status, StatusCode::NOT_FOUND, "{path}");
-        page.assert_has("您不能查看该内容,或该内容不存在。");
+        page.assert_has("您不能查看该内容，或该内容不存在。");
         let (start, rest) = page.body.split_once("name=\"next\" value=\"").unwrap();
         bodies.push(format!("{start}{}", rest.split_once('"').unwrap().1));
     }
@@ -328,24 +340,18 @@ async fn refused_connections_say_who_why_and_what_to_do() {
     for body in in_both_languages(&mut browser, "/refusals").await {
         assert!(!body.contains("<table"));
     }
-    let refused =
-        |action, subject: &str, detail| county.context.note("test", action, subject.to_owned(), detail);
-    let peer = "192.0.2.44:50123";
-    refused("enrollment.refused", peer, serde_json::json!({"cause": "token_expired", "peer": peer}))
-        .await
-        .unwrap();
-    refused(
-        "connection.refused",
-        &format!("device:{device}"),
-        serde_json::json!({"cause": "revoked", "peer": peer, "message": "<b>revoked</b>"}),
-    )
-    .await
-    .unwrap();
-    refused("reports.refused", peer, serde_json::json!({"cause": "some_later_cause"})).await.unwrap();
+    let refused = |action, peer: &str, detail| county.context.note("test", action, peer.to_owned(), detail);
+    let peer = "192.0.2.44";
+    let expired = serde_json::json!({"cause": "token_expired", "about": null});
+    refused("enrollment.refused", peer, expired).await.unwrap();
+    let revoked = serde_json::json!({"cause": "revoked", "about": format!("device:{device}")});
+    refused("connection.refused", peer, revoked).await.unwrap();
+    let later = serde_json::json!({"cause": "<b>some_later_cause"});
+    refused("reports.refused", "many addresses", later).await.unwrap();
     let [chinese, english] = in_both_languages(&mut browser, "/refusals").await;
     assert_all(
         &chinese,
-        &["192.0.2.44", "安装码已过期", "该设备的接入已暂停", "some_later_cause", "&#60;b&#62;"],
+        &["192.0.2.44", "安装码已过期", "该设备的接入已暂停", "&#60;b&#62;some_later_cause", "多个地址"],
     );
     assert_all(
         &english,
@@ -385,4 +391,25 @@ async fn every_failure_has_its_page_in_both_languages() {
             assert!(body.contains("<h1>") && !body.contains("secret detail"), "{failure:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn refusals_of_every_kind_stand_in_one_order_over_all_pages() {
+    let county = County::new().await;
+    let mut browser = county.signed_in().await;
+    for number in 0..60 {
+        let action = bbt_domain::audit::REFUSALS[number % 3];
+        let peer = format!("192.0.2.{number}");
+        county.context.note("test", action, peer, serde_json::json!({"cause": "revoked"})).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut path = "/refusals".to_owned();
+    loop {
+        let body = browser.get(&path).await.body;
+        let peers = body.split("192.0.2.").skip(1).map(|rest| rest.split('<').next().unwrap());
+        seen.extend(peers.map(|last| last.parse::<u8>().unwrap()));
+        let Some(next) = body.split("href=\"").find(|part| part.contains("rel=\"next\"")) else { break };
+        path = next.split('"').next().unwrap().to_owned();
+    }
+    assert_eq!(seen, (0..60).rev().collect::<Vec<_>>());
 }

@@ -100,9 +100,15 @@ fn all_sections(
     newest: Option<(UtcMicros, i64, Vec<u8>)>,
     now: UtcMicros,
 ) -> Vec<Section> {
+    let (access, evidence) =
+        (sections::access(language, file, now), sections::evidence(language, &file.evidence));
+    // A device that never reported has nothing else to show, and its advice says what to do.
+    if file.line.last_report_at.is_none() {
+        return vec![access, evidence];
+    }
     let snapshot = &file.snapshot;
     vec![
-        sections::access(language, file, now),
+        access,
         samples::section(language, newest, snapshot),
         sections::hardware(language, snapshot.hardware.as_ref()),
         sections::memory(language, snapshot.hardware.as_ref()),
@@ -111,7 +117,7 @@ fn all_sections(
         sections::network(language, snapshot.network.as_ref()),
         sections::reachability(language, snapshot.reachability.as_ref()),
         sections::software(language, snapshot.software.as_ref()),
-        sections::evidence(language, &file.evidence),
+        evidence,
         sections::gaps(language, &file.gaps),
     ]
 }

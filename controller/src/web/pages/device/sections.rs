@@ -27,6 +27,7 @@ const CLOCK_TOLERANCE_SECS: i64 = 5;
 const CERTIFICATE_SHORT: Duration = Duration::from_secs(30 * 86_400);
 /// Shares of a file system from which on it is called nearly full, and full.
 const NEARLY_FULL_PERCENT: u32 = 85;
+/// See [`NEARLY_FULL_PERCENT`].
 const FULL_PERCENT: u32 = 95;
 
 /// How the device stands with the county.
@@ -43,7 +44,7 @@ pub(super) fn access(language: Language, file: &DeviceFile, now: UtcMicros) -> S
     );
     made.fact(language, "fact-standing-since", moment(language, file.standing_since));
     made.fact(language, "fact-enrolled", moment(language, line.enrolled_at));
-    made.fact(language, "fact-last-report", moment_or(language, line.last_report_at, "reason-no-report"));
+    made.fact(language, "fact-last-report", moment_or(language, line.last_report_at, "never"));
     made.fact(language, "fact-certificate", certificate(language, file.certificate_until, now));
     if let Some(session) = &file.session {
         made.fact(language, "fact-session", moment(language, session.opened_at));
@@ -422,8 +423,8 @@ impl Section {
     }
 }
 
-fn moment_or(language: Language, time: Option<UtcMicros>, reason: &str) -> Value {
-    time.map_or_else(|| unknown(language, reason), |time| moment(language, time))
+fn moment_or(language: Language, time: Option<UtcMicros>, otherwise: &str) -> Value {
+    time.map_or_else(|| Value::Text(language.text(otherwise)), |time| moment(language, time))
 }
 
 fn unknown(language: Language, reason: &str) -> Value {
@@ -431,7 +432,7 @@ fn unknown(language: Language, reason: &str) -> Value {
 }
 
 fn certificate(language: Language, until: Option<UtcMicros>, now: UtcMicros) -> Value {
-    let Some(until) = until else { return unknown(language, "reason-no-certificate") };
+    let Some(until) = until else { return Value::Text(language.text("certificate-none")) };
     let key = match until {
         until if until <= now => "certificate-over",
         until if until.since(now) < CERTIFICATE_SHORT => "certificate-short",
