@@ -54,7 +54,6 @@ const PAGES = {
   devices: { open: (page) => page.goto('/devices') },
   device: { open: openDevice },
   refusals: { open: (page) => page.goto('/refusals') },
-  password: { open: (page) => page.goto('/password') },
   missing: { open: (page) => page.goto('/nothing-is-here') },
 };
 
