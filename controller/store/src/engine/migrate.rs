@@ -63,3 +63,30 @@ pub(super) fn run(connection: &mut Connection, path: &Path, now: UtcMicros) -> R
 fn checksum_of(sql: &str) -> Vec<u8> {
     ring::digest::digest(&ring::digest::SHA256, sql.as_bytes()).as_ref().to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Refresh with `BBT_REGENERATE=1 cargo test -p bbt-store schema`.
+    #[test]
+    fn the_schema_dump_is_the_sum_of_the_migrations() {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        run(&mut connection, Path::new("memory"), UtcMicros::default()).expect("migrations");
+        let mut statement = connection
+            .prepare("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+            .expect("a query");
+        let made: Vec<String> = statement
+            .query_map([], |row| row.get(0))
+            .expect("rows")
+            .collect::<Result<_, _>>()
+            .expect("texts");
+        let dump = made.join(";\n\n") + ";\n";
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema/sqlite.sql");
+        if std::env::var_os("BBT_REGENERATE").is_some() {
+            std::fs::write(&path, &dump).expect("refreshed");
+        }
+        let kept = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(kept == dump, "schema/sqlite.sql differs: BBT_REGENERATE=1 cargo test -p bbt-store schema");
+    }
+}
