@@ -1,6 +1,11 @@
 //! The integration tests: one binary, one file per capability.
 
+mod commands;
+mod delivery;
+mod durable;
 mod first_report;
 mod house;
+mod kills;
 mod metadata;
 mod quickstart;
+mod refusals;

@@ -4,10 +4,11 @@ use std::{
     ffi::OsStr,
     fs,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, ExitStatus, Output},
 };
 
 use anyhow::{Context, Result};
+use bbt_agent::{folder::Folder, identity::keystore};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -21,6 +22,7 @@ use crate::{
 pub struct Agent {
     folder: TempDir,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     process: Option<Running>,
 }
 
@@ -31,7 +33,7 @@ impl Agent {
         // A file of its own, so that one in /etc of this machine changes nothing.
         let config = folder.path().join("agent.toml");
         fs::write(&config, "").with_context(|| format!("writing {}", config.display()))?;
-        Ok(Self { folder, environment: Vec::new(), process: None })
+        Ok(Self { folder, environment: Vec::new(), wrapper: Vec::new(), process: None })
     }
 
     /// An agent that the county knows; it does not run yet.
@@ -52,6 +54,12 @@ impl Agent {
         self.environment.push((key.to_owned(), value.to_owned()));
     }
 
+    /// Has another program start the agent, from the next command on: its words, to which those of the agent are
+    /// added. None ends it.
+    pub fn set_wrapper(&mut self, wrapper: Vec<String>) {
+        self.wrapper = wrapper;
+    }
+
     /// Starts `run`, without waiting for anything.
     pub fn run(&mut self) -> Result<()> {
         self.process = Some(Running::start(&mut self.command("run")?, &self.log_path())?);
@@ -66,6 +74,16 @@ impl Agent {
     /// Asks it to end, which it must do in order and in time.
     pub fn stop(&mut self) -> Result<()> {
         self.process.take().context("the agent does not run")?.stop(STOP_DEADLINE)
+    }
+
+    /// Asks it to end and does not insist.
+    pub fn ask_to_stop(&self) -> Result<()> {
+        self.process.as_ref().context("the agent does not run")?.ask_to_stop()
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.process.as_mut().context("the agent was not started")?.ended()
     }
 
     /// The process id of the running agent.
@@ -97,14 +115,27 @@ impl Agent {
         program::output(self.command(command)?.args(arguments), b"")
     }
 
-    /// A command such as `run` with the agent's folders, to be started by other means (under strace, say).
+    /// A command such as `run` with the agent's folders, to be started by other means.
     pub fn command(&self, name: &str) -> Result<Command> {
-        let mut command = Command::new(program::binary("bbt-agent")?);
+        let agent = program::binary("bbt-agent")?;
+        let mut command = match self.wrapper.split_first() {
+            Some((wrapper, words)) => {
+                let mut command = Command::new(wrapper);
+                command.args(words).arg(agent);
+                command
+            }
+            None => Command::new(agent),
+        };
         command.args(name.split(' '));
         command.arg("--state").arg(self.state()).arg("--config").arg(self.folder.path().join("agent.toml"));
         command.env_remove("RUST_LOG");
         command.envs(self.environment.iter().map(|(key, value)| (key, value)));
         Ok(command)
+    }
+
+    /// The id under which it is enrolled.
+    pub fn device_id(&self) -> Result<[u8; 16]> {
+        Ok(keystore::load(&Folder::at(&self.state()))?.device_id.into_bytes())
     }
 
     /// Its state folder.

@@ -6,6 +6,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::{Command, Output},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -125,6 +127,15 @@ impl County {
         self.listen = Some(ready?);
         self.server = Some(server);
         Ok(())
+    }
+
+    /// Starts `serve` and ends it as a power cut would after `life`, wherever it is then. An error when it has
+    /// ended by itself.
+    pub fn serve_and_kill(&mut self, life: Duration) -> Result<()> {
+        let mut server = Running::start(self.command()?.arg("serve"), &self.log_path())?;
+        thread::sleep(life);
+        server.ensure_running()?;
+        server.kill()
     }
 
     /// Ends the controller as a power cut would. No harm when nothing runs.

@@ -5,9 +5,15 @@
 //! command lines and ports, as people and scripts do. Everything ends with the value that started it.
 
 pub mod agent;
+pub mod audit_lines;
+pub mod backlog;
+pub mod chance;
 pub mod county;
+pub mod device;
+pub mod load_device;
 pub mod pki;
 pub mod program;
+pub mod record;
 pub mod wait;
 
 use std::path::Path;

@@ -24,6 +24,54 @@ pub enum Validity {
     Current,
     /// It ended years ago.
     Expired,
+    /// It begins in many years.
+    NotYet,
+}
+
+/// What a certificate says of its holder.
+#[derive(Clone, Debug)]
+pub struct Leaf {
+    /// Subject alternative names.
+    pub names: Vec<SanType>,
+    /// When it is good.
+    pub validity: Validity,
+    /// What it is good for.
+    pub usage: ExtendedKeyUsagePurpose,
+}
+
+impl Leaf {
+    /// What a county writes for its device `id`.
+    pub fn device(trust_domain: &str, id: Uuid) -> Result<Self> {
+        Self::named(&[&format!("spiffe://{trust_domain}/device/{id}")])
+    }
+
+    /// The same with these URIs, whatever they are.
+    pub fn named(uris: &[&str]) -> Result<Self> {
+        let san =
+            |uri: &&str| Ok(SanType::URI((*uri).try_into().with_context(|| format!("{uri} as a URI"))?));
+        let names = uris.iter().map(san).collect::<Result<_>>()?;
+        Ok(Self { names, validity: Validity::Current, usage: ExtendedKeyUsagePurpose::ClientAuth })
+    }
+
+    fn params(self) -> CertificateParams {
+        let mut params = params("bbt device", self.validity);
+        params.subject_alt_names = self.names;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![self.usage];
+        params.use_authority_key_identifier_extension = true;
+        params
+    }
+
+    /// A certificate that its holder signed, with its key.
+    pub fn self_signed(self) -> Result<Credentials> {
+        let key = KeyPair::generate().context("making a key")?;
+        let leaf = self.params().self_signed(&key).context("signing one's own certificate")?;
+        Ok(credentials(vec![leaf.der().clone()], &key))
+    }
+}
+
+fn credentials(chain: Vec<CertificateDer<'static>>, key: &KeyPair) -> Credentials {
+    Credentials { chain, key: PrivatePkcs8KeyDer::from(key.serialize_der()).into() }
 }
 
 /// Somebody who issues device certificates.
@@ -60,19 +108,14 @@ impl Authority {
 
     /// A certificate for the device `id` of the county `trust_domain`, with its key.
     pub fn device(&self, trust_domain: &str, id: Uuid, validity: Validity) -> Result<Credentials> {
+        self.issue(Leaf { validity, ..Leaf::device(trust_domain, id)? })
+    }
+
+    /// A certificate that says what `leaf` says, with its key.
+    pub fn issue(&self, leaf: Leaf) -> Result<Credentials> {
         let key = KeyPair::generate().context("making a key")?;
-        let mut params = params("bbt device", validity);
-        let name = format!("spiffe://{trust_domain}/device/{id}");
-        params.subject_alt_names =
-            vec![SanType::URI(name.as_str().try_into().with_context(|| format!("{name} as a URI"))?)];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
-        let leaf = params.signed_by(&key, &self.issuer).context("signing a device certificate")?;
-        Ok(Credentials {
-            chain: vec![leaf.der().clone(), self.certificate.clone()],
-            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-        })
+        let leaf = leaf.params().signed_by(&key, &self.issuer).context("signing a device certificate")?;
+        Ok(credentials(vec![leaf.der().clone(), self.certificate.clone()], &key))
     }
 }
 
@@ -80,11 +123,13 @@ fn params(common_name: &str, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    params.not_before = date_time_ymd(2020, 1, 1);
-    params.not_after = match validity {
-        Validity::Current => date_time_ymd(2120, 1, 1),
-        Validity::Expired => date_time_ymd(2021, 1, 1),
+    let (from, until) = match validity {
+        Validity::Current => (2020, 2120),
+        Validity::Expired => (2020, 2021),
+        Validity::NotYet => (2110, 2120),
     };
+    params.not_before = date_time_ymd(from, 1, 1);
+    params.not_after = date_time_ymd(until, 1, 1);
     params
 }
 

@@ -127,11 +127,16 @@ impl Running {
         Ok(())
     }
 
+    /// Asks it to end.
+    pub fn ask_to_stop(&self) -> Result<()> {
+        let id = Pid::from_child(&self.child);
+        kill_process(id, Signal::TERM).with_context(|| format!("sending SIGTERM to {}", self.name))
+    }
+
     /// Asks it to end and insists that it does so in order, within `deadline`.
     pub fn stop(mut self, deadline: Duration) -> Result<()> {
         self.ensure_running()?;
-        let id = Pid::from_child(&self.child);
-        kill_process(id, Signal::TERM).with_context(|| format!("sending SIGTERM to {}", self.name))?;
+        self.ask_to_stop()?;
         let what = format!("the orderly end of {}", self.name);
         let status = eventually(deadline, &what, || self.ended()?.context("it still runs"))?;
         ensure!(
