@@ -108,15 +108,6 @@ impl Schedule {
         due.sort_unstable();
         due
     }
-
-    /// A change was seen that only an inventory can tell: it is due now.
-    pub fn inventory_now(&mut self, now_mono_micros: i64) {
-        for turn in &mut self.turns {
-            if turn.task == Task::Inventory {
-                turn.next_mono_micros = turn.next_mono_micros.min(now_mono_micros);
-            }
-        }
-    }
 }
 
 impl Turn {
@@ -191,15 +182,6 @@ mod tests {
         assert_eq!(schedule.due(morning), [Task::Reading, Task::Sample, Task::Frame, Task::StateCheck]);
         assert!(schedule.due(morning).is_empty());
         assert!(schedule.next_due() <= morning + 15 * SEC);
-    }
-
-    #[test]
-    fn a_change_brings_the_inventory_forward() {
-        let mut schedule = schedule(0);
-        let _ = schedule.due(START);
-        schedule.inventory_now(START + SEC);
-        assert_eq!(schedule.due(START + SEC), [Task::Inventory]);
-        assert!(!schedule.due(START + 2 * SEC).contains(&Task::Inventory));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use bbt_proto::report::v1 as wire;
 use prost::Message;
 
-/// Samples of one frame at most: a day at one a minute, far more than a frame of five minutes holds.
-const SAMPLES_PER_FRAME: usize = 1_440;
+/// Samples of one frame at most: an hour of the quickest sampling, every 5 s; a frame of five minutes has far fewer.
+const SAMPLES_PER_FRAME: usize = 720;
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub enum SamplesError {
     /// The bytes are no `bbt.report.v1.Samples`.
     #[error("the bytes are no samples: {0}")]
     Bytes(#[from] prost::DecodeError),
-    /// More samples than a frame may have.
-    #[error("the frame has {0} samples, more than {SAMPLES_PER_FRAME}")]
-    TooMany(usize),
+    /// No sample, or more than a frame may have.
+    #[error("the frame has {0} samples, from 1 to {SAMPLES_PER_FRAME} are taken")]
+    Count(usize),
     /// A column whose lists do not fit the frame.
     #[error("column {column} has {values} values and {missing} missing ones for {samples} samples")]
     Lengths {
@@ -65,16 +65,18 @@ pub enum SamplesError {
     Missing(usize),
 }
 
+/// Whether the body of a report of kind samples can be read, as it is asked before it is kept.
+pub fn check(body: &[u8]) -> Result<(), SamplesError> {
+    frame_of(body).map(drop)
+}
+
 /// Decodes the body of a report of kind samples. Metrics of a newer protocol are left out.
 pub fn decode(body: &[u8]) -> Result<Samples, SamplesError> {
-    let frame = wire::Samples::decode(body)?;
+    let frame = frame_of(body)?;
     let samples = frame.mono_micros.len();
-    if samples > SAMPLES_PER_FRAME {
-        return Err(SamplesError::TooMany(samples));
-    }
     let mut series = Vec::with_capacity(frame.columns.len());
-    for (number, column) in frame.columns.into_iter().enumerate() {
-        let points = points(number, samples, &column)?;
+    for column in frame.columns {
+        let points = points(samples, &column);
         match column.metric() {
             wire::Metric::Unspecified => {}
             metric => series.push(Series { metric, item: column.item, points }),
@@ -83,23 +85,34 @@ pub fn decode(body: &[u8]) -> Result<Samples, SamplesError> {
     Ok(Samples { mono_micros: summed(&frame.mono_micros), series })
 }
 
-fn points(number: usize, samples: usize, column: &wire::Column) -> Result<Vec<Option<Point>>, SamplesError> {
-    let lists = [&column.min, &column.mean, &column.max];
-    let values = lists.iter().map(|list| list.len()).min().unwrap_or(0);
-    let missing = column.missing.len();
-    if lists.iter().any(|list| list.len() != values) || values + missing != samples {
-        return Err(SamplesError::Lengths { column: number, values, missing, samples });
+/// A frame whose every column has one value or one hole for each sample.
+fn frame_of(body: &[u8]) -> Result<wire::Samples, SamplesError> {
+    let frame = wire::Samples::decode(body)?;
+    let samples = frame.mono_micros.len();
+    if samples == 0 || samples > SAMPLES_PER_FRAME {
+        return Err(SamplesError::Count(samples));
     }
-    let in_order = column.missing.is_sorted_by(|one, next| one < next);
-    if !in_order || column.missing.last().is_some_and(|&last| last as usize >= samples) {
-        return Err(SamplesError::Missing(number));
+    for (number, column) in frame.columns.iter().enumerate() {
+        let lists = [&column.min, &column.mean, &column.max];
+        let values = lists.iter().map(|list| list.len()).min().unwrap_or(0);
+        let missing = column.missing.len();
+        if lists.iter().any(|list| list.len() != values) || values + missing != samples {
+            return Err(SamplesError::Lengths { column: number, values, missing, samples });
+        }
+        let in_order = column.missing.is_sorted_by(|one, next| one < next);
+        if !in_order || column.missing.last().is_some_and(|&last| last as usize >= samples) {
+            return Err(SamplesError::Missing(number));
+        }
     }
-    let [min, mean, max] = lists.map(|list| summed(list));
+    Ok(frame)
+}
+
+/// The points of a column that was found whole.
+fn points(samples: usize, column: &wire::Column) -> Vec<Option<Point>> {
+    let [min, mean, max] = [&column.min, &column.mean, &column.max].map(|list| summed(list));
     let mut known = min.into_iter().zip(mean).zip(max).map(|((min, mean), max)| Point { min, mean, max });
     let mut missing = column.missing.iter().map(|&index| index as usize).peekable();
-    Ok((0..samples)
-        .map(|index| if missing.next_if_eq(&index).is_some() { None } else { known.next() })
-        .collect())
+    (0..samples).map(|index| if missing.next_if_eq(&index).is_some() { None } else { known.next() }).collect()
 }
 
 /// From the first value and differences to values. Sums wrap: a hostile frame shows nonsense, it stops nothing.
@@ -160,7 +173,7 @@ mod tests {
             assert_eq!(decode(&frame(vec![column(values, missing)])), Err(SamplesError::Missing(0)));
         }
         let long = wire::Samples { mono_micros: vec![1; SAMPLES_PER_FRAME + 1], columns: vec![] };
-        assert_eq!(decode(&long.encode_to_vec()), Err(SamplesError::TooMany(SAMPLES_PER_FRAME + 1)));
+        assert_eq!(decode(&long.encode_to_vec()), Err(SamplesError::Count(SAMPLES_PER_FRAME + 1)));
     }
 
     proptest::proptest! {

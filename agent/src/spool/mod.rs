@@ -70,8 +70,8 @@ pub const HISTORY_COMMIT_WITHIN: Duration = Duration::from_secs(5);
 pub const HISTORY_COMMIT_FRAMES: usize = 64;
 /// One batch carries at most this much: half of the message limit, so two batches fill the default window.
 pub const BATCH_MAX_BYTES: usize = 128 * 1024;
-/// A single frame may be this large; one beyond it would not fit a batch with its envelope and is refused.
-pub const FRAME_MAX_BYTES: usize = BATCH_MAX_BYTES - 1024;
+/// A single frame may be this large: the controller takes no larger body.
+pub const FRAME_MAX_BYTES: usize = 64 * 1024;
 /// Decided frames are kept this long for a controller that comes back from a backup.
 pub const KEPT_FOR: Duration = Duration::from_secs(36 * 3600);
 /// Decided frames are kept up to this size, inside the whole budget.

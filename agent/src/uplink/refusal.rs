@@ -131,7 +131,7 @@ impl Refusal {
                 Refusal::person(
                     "name_wrong",
                     format!("the controller's certificate is not made out for {}", address.host()),
-                    "use a name that it carries, or add this one with `bbt-controller init --name`",
+                    "use a name that it carries, or add this one to `[public] names` in the controller's controller.toml and restart it",
                 )
             }
             CertificateError::Expired

@@ -151,7 +151,12 @@ impl Config {
         if !["text", "json"].contains(&self.log.format.as_str()) {
             return Err(bad("log.format", &self.log.format, "use text or json"));
         }
-        if self.log.level.parse::<tracing_subscriber::filter::Targets>().is_err() {
+        // A word that is no level would pass as the name of a part of the program, and silence the rest.
+        let known = |part: &str| {
+            let level = part.rsplit('=').next().unwrap_or_default().trim();
+            level.parse::<tracing_subscriber::filter::LevelFilter>().is_ok()
+        };
+        if !self.log.level.split(',').all(known) {
             return Err(bad("log.level", &self.log.level, "use error, warn, info, debug or trace"));
         }
         for (key, value) in [

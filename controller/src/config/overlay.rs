@@ -90,8 +90,19 @@ pub(super) fn read<T: Default + Serialize + DeserializeOwned>(
             set(&mut table, &known, prefix, &name, rest, value)?;
         }
     }
-    // Through text once more, so that the message says line and key.
-    table.try_into().map_err(|error: toml::de::Error| syntax(one_line(&error)))
+    table.clone().try_into().map_err(|error: toml::de::Error| {
+        let reason = one_line(&error);
+        // The parser names the key and not its value; people look for what they wrote.
+        let key = reason.split('`').nth(1).unwrap_or_default().to_owned();
+        let value = key.split_once('.').and_then(|(section, key)| table.get(section)?.get(key));
+        match value {
+            Some(value) => {
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                ConfigError::Value { path: path.to_owned(), key, value, remedy: reason }
+            }
+            None => syntax(reason),
+        }
+    })
 }
 
 fn set(

@@ -14,7 +14,10 @@ use bbt_domain::{
 use bbt_proto::{enrollment::v1 as enrollment, report::v1 as wire};
 use prost::Message;
 
-/// Largest body of one report: the inventory of a server with a hundred disks has a tenth of it.
+use crate::samples;
+
+/// Largest body of one report: the inventory of a server with a hundred disks has a tenth of it. An agent makes
+/// no frame that is larger.
 pub const BODY_BYTES: usize = 64 << 10;
 /// Items of one kind kept per device (disks, file systems, interfaces, modules); a classroom PC has a handful.
 const ITEMS: usize = 128;
@@ -22,8 +25,6 @@ const ITEMS: usize = 128;
 const PROBLEMS: usize = 64;
 /// Evidence kept per device.
 const EVIDENCE: usize = 32;
-/// Samples in one frame: an hour of the quickest sampling, every 5 s.
-const SAMPLES: usize = 720;
 
 /// The header of a frame is broken, so no verdict can name it: the sender is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -76,11 +77,8 @@ fn body(kind: wire::Kind, bytes: &[u8]) -> Body {
             Ok(state) => Body::State(Box::new(state_report(state))),
             Err(error) => unreadable(format!("the state cannot be read: {error}")),
         },
-        wire::Kind::Samples => match wire::Samples::decode(bytes) {
-            Ok(samples) => match samples_fit(&samples) {
-                Ok(()) => Body::Samples(bytes.to_vec()),
-                Err(reason) => unreadable(reason),
-            },
+        wire::Kind::Samples => match samples::check(bytes) {
+            Ok(()) => Body::Samples(bytes.to_vec()),
             Err(error) => unreadable(format!("the samples cannot be read: {error}")),
         },
         wire::Kind::Gap => match wire::Gap::decode(bytes) {
@@ -92,24 +90,6 @@ fn body(kind: wire::Kind, bytes: &[u8]) -> Body {
         },
         wire::Kind::Unspecified => unreadable("its kind is not known to this controller".to_owned()),
     }
-}
-
-/// Whether every column has one value per sample.
-fn samples_fit(samples: &wire::Samples) -> Result<(), String> {
-    let count = samples.mono_micros.len();
-    if count == 0 || count > SAMPLES {
-        return Err(format!("it has {count} samples, from 1 to {SAMPLES} are taken"));
-    }
-    for (index, column) in samples.columns.iter().enumerate() {
-        let known = count.checked_sub(column.missing.len());
-        let rising = column.missing.windows(2).all(|pair| pair[0] < pair[1]);
-        let inside = column.missing.last().is_none_or(|last| (*last as usize) < count);
-        let fits = [&column.min, &column.mean, &column.max].iter().all(|values| Some(values.len()) == known);
-        if !(rising && inside && fits) {
-            return Err(format!("column {index} does not have one value for each of the {count} samples"));
-        }
-    }
-    Ok(())
 }
 
 fn gap_of(gap: &wire::Gap) -> Option<Gap> {
@@ -356,28 +336,5 @@ mod tests {
         let software = state.software.unwrap().facts;
         assert_eq!(software.os_name.as_deref(), Some("Debian [0m"));
         assert_eq!(software.kernel, None);
-    }
-
-    #[test]
-    fn samples_whose_columns_do_not_fit_are_unreadable() {
-        let column = |mean: Vec<i64>, missing: Vec<u32>| wire::Column {
-            metric: wire::Metric::MemoryUsedKib.into(),
-            item: String::new(),
-            min: mean.clone(),
-            max: mean.clone(),
-            mean,
-            missing,
-        };
-        let samples = |column| wire::Samples { mono_micros: vec![1, 2, 3], columns: vec![column] };
-        assert_eq!(samples_fit(&samples(column(vec![1, 2, 3], vec![]))), Ok(()));
-        assert_eq!(samples_fit(&samples(column(vec![1], vec![0, 2]))), Ok(()));
-        for bad in [
-            column(vec![1, 2], vec![]),
-            column(vec![1], vec![2, 0]),
-            column(vec![1, 2], vec![3]),
-            column(vec![], vec![0, 0, 1, 2]),
-        ] {
-            assert!(samples_fit(&samples(bad)).is_err());
-        }
     }
 }
