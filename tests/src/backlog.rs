@@ -60,13 +60,16 @@ pub fn add(
         added.insert((run_id, seq), (kind == wire::Kind::Samples).then_some(body));
     }
     spool.commit(&stamp);
-    while standing == Standing::Delivered {
-        let batch = spool.next_batch(None, usize::MAX, &stamp);
-        if batch.is_empty() {
-            break;
+    if standing == Standing::Delivered {
+        loop {
+            let batch = spool.next_batch(None, usize::MAX, &stamp);
+            if batch.is_empty() {
+                break;
+            }
+            let decided: Vec<(FrameKey, Fate)> =
+                batch.into_iter().map(|(key, _)| (key, Fate::Keep)).collect();
+            spool.decide(&decided, None, &stamp);
         }
-        let decided: Vec<(FrameKey, Fate)> = batch.into_iter().map(|(key, _)| (key, Fate::Keep)).collect();
-        spool.decide(&decided, None, &stamp);
     }
     let trouble = spool.summary().trouble;
     anyhow::ensure!(trouble.is_none(), "the spool could not be written: {trouble:?}");

@@ -37,11 +37,11 @@ impl Chance {
     /// A stream of its own for the part `no` of a test, which runs beside others.
     pub fn part(seed: u64, no: usize) -> Self {
         let mut chance = Self(seed ^ (no as u64 + 1).wrapping_mul(0xd1b5_4a32_d192_ed03));
-        Self(chance.next())
+        Self(chance.draw())
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -51,7 +51,7 @@ impl Chance {
 
     /// A number of the range, which is not empty.
     pub fn within(&mut self, range: Range<u64>) -> u64 {
-        range.start + self.next() % (range.end - range.start)
+        range.start + self.draw() % (range.end - range.start)
     }
 
     /// A span from the range of milliseconds.
@@ -66,7 +66,7 @@ impl Chance {
 
     /// 16 bytes for an id.
     pub fn id(&mut self) -> [u8; 16] {
-        (u128::from(self.next()) << 64 | u128::from(self.next())).to_be_bytes()
+        (u128::from(self.draw()) << 64 | u128::from(self.draw())).to_be_bytes()
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_seed_repeats_itself_and_its_parts_differ() {
-        let first = |mut chance: Chance| [chance.next(), chance.within(5..9), chance.next()];
+        let first = |mut chance: Chance| [chance.draw(), chance.within(5..9), chance.draw()];
         assert_eq!(first(Chance::new(7)), first(Chance::new(7)));
         assert_ne!(first(Chance::part(7, 0)), first(Chance::part(7, 1)));
         assert_ne!(first(Chance::part(7, 0)), first(Chance::part(8, 0)));
