@@ -113,7 +113,8 @@ script_syntax() {
 }
 
 documentation() {
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
+    # Private items too: nobody reads these pages but those who work inside.
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 }
 
 # rust_tests PROFILE [FILTER] : with nextest where it is installed.

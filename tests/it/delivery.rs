@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
@@ -38,6 +38,9 @@ const BATCH_FRAMES: u64 = 1_024;
 const KILLS: u64 = 20;
 
 // ------------------------------------------------------------------------------ verdicts
+
+/// Makes one thing wrong.
+type Change<T> = fn(T) -> T;
 
 #[test]
 fn a_report_is_committed_once_and_a_duplicate_ever_after() -> Result<()> {
@@ -217,7 +220,7 @@ fn a_device_that_sends_much_is_slowed_down_and_loses_nothing() -> Result<()> {
 fn a_broken_header_is_refused_with_the_name_of_its_field() -> Result<()> {
     let county = County::start()?;
     let device = Device::enroll(&county)?;
-    let broken: [(&str, fn(Frame) -> Frame); 5] = [
+    let broken: [(&str, Change<Frame>); 5] = [
         ("seq", |frame| Frame { seq: 0, ..frame }),
         ("seq", |frame| Frame { seq: u64::MAX, ..frame }),
         ("run_id", |frame| Frame { run_id: vec![1; 15].into(), ..frame }),
@@ -234,7 +237,7 @@ fn a_broken_header_is_refused_with_the_name_of_its_field() -> Result<()> {
     }
     assert_eq!(rows_of(&county, "history_frame")?, 0, "nothing of such a batch is stored");
 
-    let broken: [(&str, fn(Open) -> Open); 3] = [
+    let broken: [(&str, Change<Open>); 3] = [
         ("run_id", |open| Open { run_id: vec![1; 17], ..open }),
         ("device_id", |open| Open { device_id: Vec::new(), ..open }),
         ("os_boot.id", |open| Open { os_boot: None, ..open }),
@@ -399,7 +402,7 @@ fn verify_time(county: &County, time: &SignedTime, chain: &[Vec<u8>], trust_doma
     roots.add(root(county)?)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let name = ServerName::from(county.listen()?.agents.ip());
-    let now = UnixTime::since_unix_epoch(SystemTime::now().duration_since(UNIX_EPOCH)?);
+    let now = UnixTime::since_unix_epoch(bbt_tests::wait::since_1970()?);
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?.verify_server_cert(
         signer,
         issuers,

@@ -41,6 +41,12 @@ pub fn eventually<T>(within: Duration, what: &str, mut look: impl FnMut() -> Res
     }
 }
 
+/// This machine's date, as the programs under test have it, since 1970.
+#[expect(clippy::disallowed_methods, reason = "tests of the real programs compare with the real date")]
+pub fn since_1970() -> Result<Duration> {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).context("the clock is before 1970")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
