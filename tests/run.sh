@@ -114,7 +114,7 @@ script_syntax() {
 
 documentation() {
     # Private items too: nobody reads these pages but those who work inside.
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
+    RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items
 }
 
 # rust_tests PROFILE [FILTER] : with nextest where it is installed.
