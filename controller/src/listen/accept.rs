@@ -24,7 +24,7 @@ use hyper_util::{
 };
 use rustls::ServerConfig;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
@@ -52,6 +52,8 @@ const FRAME_BYTES: u32 = 16 << 10;
 const WINDOW_BYTES: u32 = 320 << 10;
 /// What is kept for one stream's answer: a page or an ack.
 const SEND_BUFFER_BYTES: usize = 64 << 10;
+/// What a refused peer may still send while it learns why: its first HTTP/2 frames.
+const REFUSED_BYTES: u64 = 64 << 10;
 /// HTTP/1.1 requests must have all their headers by then.
 const HEADERS: Duration = Duration::from_secs(10);
 /// Streams opened and reset at once by a peer before it is cut off (CVE-2023-44487).
@@ -234,14 +236,14 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr
     };
     let Ok(_turn) = shared.handshakes.acquire().await else { return };
     let handshake = REFUSED_DEVICE.scope(Cell::new(None), async {
-        let result = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream)).await;
+        let result = timeout(HANDSHAKE, TlsAcceptor::from(config).accept(stream).into_fallible()).await;
         (result, REFUSED_DEVICE.with(Cell::take))
     });
     let (result, refused) = handshake.await;
     drop(_turn);
     let stream = match result {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => {
+        Ok(Err((error, stream))) => {
             shared.counters.handshakes_failed.fetch_add(1, Ordering::Relaxed);
             match cause_of(&error) {
                 Some(cause) => {
@@ -250,6 +252,7 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr
                 }
                 None => tracing::debug!(port = shared.name, %address, %error, "a handshake failed"),
             }
+            let_alert_arrive(stream).await;
             return;
         }
         Err(_) => {
@@ -266,6 +269,17 @@ async fn connection(shared: &Arc<Shared>, stream: TcpStream, address: SocketAddr
         Some(peer) => serve_stream(shared, stream, address, Some(peer)).await,
         None => shared.refusals.note(Cause::WrongName, address.ip(), None),
     }
+}
+
+/// Closing a socket with unread data resets it, and the reset overtakes the alert that says why. So our side is
+/// ended first, and what the peer still sends is read and thrown away for a moment.
+async fn let_alert_arrive(mut stream: TcpStream) {
+    let drained = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(REFUSED_BYTES), &mut tokio::io::sink()).await
+    };
+    // Too late or gone: nothing more can be done for it.
+    let _ = timeout(HARD_CLOSE, drained).await;
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
