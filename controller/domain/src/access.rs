@@ -87,15 +87,44 @@ pub enum Act {
     UserWrite,
     /// Sign in and out: sessions of the asker.
     SessionUse,
+    /// Add rooms, place sets, mark them as sealed or in use.
+    SetWrite,
+    /// Add contracts.
+    ContractWrite,
+    /// Read faults, tickets and questions to schools.
+    FaultRead,
+    /// Decide faults, open and close what follows of them, deliver what is to be told.
+    FaultDecide,
+    /// Move a ticket on.
+    TicketWork,
+    /// Answer a question to a school.
+    InquiryAnswer,
+    /// Read the ledger, verify its chain.
+    LedgerRead,
+    /// Append to the ledger.
+    LedgerWrite,
+    /// Settle a difference between booked and observed.
+    CaseSettle,
+    /// Read what was in use when.
+    UsageRead,
 }
 
 /// Whether `actor` may do `act`.
 pub fn may(actor: &Actor, act: Act) -> bool {
     match actor {
-        Actor::Local => !matches!(act, Act::ReportDeliver | Act::DeviceEnroll),
-        Actor::System(_) => {
-            matches!(act, Act::FleetRead | Act::AuditRead | Act::AuditWrite | Act::DeviceRevoke)
-        }
+        // Decisions are the controller's own: nobody makes a fault by hand.
+        Actor::Local => !matches!(act, Act::ReportDeliver | Act::DeviceEnroll | Act::FaultDecide),
+        Actor::System(_) => matches!(
+            act,
+            Act::FleetRead
+                | Act::AuditRead
+                | Act::AuditWrite
+                | Act::DeviceRevoke
+                | Act::FaultRead
+                | Act::FaultDecide
+                | Act::LedgerRead
+                | Act::UsageRead
+        ),
         Actor::Device(_) => act == Act::ReportDeliver,
         Actor::User { role: Role::CountyAdmin, .. } => matches!(
             act,
@@ -106,6 +135,15 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::AuditRead
                 | Act::UserWrite
                 | Act::SessionUse
+                | Act::SetWrite
+                | Act::ContractWrite
+                | Act::FaultRead
+                | Act::TicketWork
+                | Act::InquiryAnswer
+                | Act::LedgerRead
+                | Act::LedgerWrite
+                | Act::CaseSettle
+                | Act::UsageRead
         ),
         Actor::Anonymous => matches!(act, Act::DeviceEnroll | Act::SessionUse),
     }

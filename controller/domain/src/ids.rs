@@ -77,4 +77,22 @@ ids! {
     UserId = "user";
     /// One state of the controller's data; changes when a backup is restored.
     Incarnation = "incarnation";
+    /// What stands in a room and is counted as one.
+    SetId = "set";
+    /// One room.
+    RoomId = "room";
+    /// One contract with a maintenance contractor.
+    ContractId = "contract";
+    /// One fault of a set, from its first sign to its end.
+    FaultId = "fault";
+    /// One ticket.
+    TicketId = "ticket";
+    /// One question to a school about a silent set.
+    InquiryId = "inquiry";
+    /// What the county owns, as one card.
+    AssetId = "asset";
+    /// One difference between booked and observed.
+    CaseId = "case";
+    /// One message to a contractor, the same over all attempts to deliver it.
+    MessageId = "message";
 }

@@ -5,14 +5,19 @@
 
 pub mod access;
 pub mod audit;
+pub mod calendar;
 pub mod civil;
 pub mod facts;
+pub mod fault;
 pub mod identity;
 pub mod ids;
+pub mod inquiry;
 pub mod org;
 pub mod presence;
 pub mod report;
 pub mod seen;
+pub mod set_code;
 pub mod snapshot;
 pub mod text;
+pub mod ticket;
 pub mod time;

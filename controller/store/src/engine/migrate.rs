@@ -8,7 +8,10 @@ use rusqlite::Connection;
 use super::sqlite::OpenError;
 
 /// Every step from an empty file to today's schema, in order; a released one is never changed.
-const SQLITE: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")];
+const SQLITE: [&str; 2] = [
+    include_str!("../../migrations/sqlite/0001_first.sql"),
+    include_str!("../../migrations/sqlite/0002_sets_faults_tickets.sql"),
+];
 
 pub(super) fn run(connection: &mut Connection, path: &Path, now: UtcMicros) -> Result<(), OpenError> {
     let unreadable =

@@ -1,0 +1,3 @@
+//! When things should be working.
+
+pub mod expected_on;

@@ -1,0 +1,3 @@
+//! Tickets: what a contractor is asked to mend, and how that goes on.
+
+pub mod state;
