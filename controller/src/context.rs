@@ -1,10 +1,16 @@
 //! What every part of the running controller shares.
 
-use bbt_domain::{access::Actor, time::UtcMicros};
-use bbt_store::{Store, StoreError, Tx, meta::County};
+use bbt_domain::{access::Actor, ids::SetId, set_code::SetCode, time::UtcMicros};
+use bbt_store::{Store, StoreError, Tx, meta::County, sets::NewSet};
 use uuid::Uuid;
 
-use crate::clock::SharedClock;
+use crate::{
+    clock::SharedClock,
+    pki::{self, PkiError},
+};
+
+/// Random codes tried for a set. With a hundred thousand sets one code in 335 is taken.
+const SET_CODES: usize = 8;
 
 /// The county's store, its record and the clock. Shared by reference.
 #[derive(Clone)]
@@ -26,6 +32,16 @@ impl Context {
     /// Sixteen bytes for a new record: a UUIDv7, so that ids sort by time.
     pub fn new_id(&self) -> [u8; 16] {
         new_id(self.now())
+    }
+
+    /// A set to be recorded, with a few random codes of which one will be free.
+    pub fn new_set(&self) -> Result<NewSet, PkiError> {
+        let random: [u8; 4 * SET_CODES] = pki::random()?;
+        let codes = random.chunks_exact(4).map(|four| {
+            let number = four.iter().fold(0, |number, byte| number << 8 | u32::from(*byte));
+            SetCode::from_random(number)
+        });
+        Ok(NewSet { id: SetId::from_bytes(self.new_id()), codes: codes.collect() })
     }
 
     /// Writes an audit line about something that changed no record.

@@ -17,6 +17,7 @@ use bbt_store::{
     devices::{device_stand, devices_revoked},
     meta::{County, county_create, county_find},
     people::{Person, person_add},
+    sets::{devices_without_set, set_adopt},
 };
 
 use crate::{
@@ -193,6 +194,7 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
     let context = Arc::new(Context { store, clock, county });
     replay_revocations(&context, &denylist).await?;
+    adopt_devices(&context).await?;
     Ok(OpenCounty { config, context, authority, denylist, lock })
 }
 
@@ -219,6 +221,17 @@ async fn replay_revocations(context: &Context, denylist: &Denylist) -> Result<()
             Ok(())
         })
         .await
+}
+
+/// Gives each device of an earlier version, which knew no sets, a set of its own.
+async fn adopt_devices(context: &Context) -> Result<(), CountyError> {
+    let actor = Actor::System("upgrade");
+    let devices = context.store.read(move |tx| devices_without_set(tx, &Actor::System("upgrade"))).await?;
+    for device in devices {
+        let (new, now, actor) = (context.new_set()?, context.now(), actor.clone());
+        context.store.write(move |tx| set_adopt(tx, &actor, device, &new, now)).await?;
+    }
+    Ok(())
 }
 
 /// The data folder's lock; given back when dropped or when the process ends, however it ends.

@@ -124,6 +124,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::FaultDecide
                 | Act::LedgerRead
                 | Act::UsageRead
+                | Act::SetWrite
         ),
         Actor::Device(_) => act == Act::ReportDeliver,
         Actor::User { role: Role::CountyAdmin, .. } => matches!(

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{calendar::expected_on::ExpectedOn, fault::policy::Policy, time::UtcMicros};
+use crate::{calendar::expected_on::ExpectedOn, fault::policy::Rules, time::UtcMicros};
 
 /// How a question stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -98,12 +98,14 @@ impl Answer {
 }
 
 /// Whether a silent set whose last question was closed at `closed_at` is asked about again.
-pub fn is_asked_again(closed_at: UtcMicros, now: UtcMicros, expected: &ExpectedOn, policy: &Policy) -> bool {
+pub fn is_asked_again(closed_at: UtcMicros, now: UtcMicros, rules: &Rules) -> bool {
+    let Rules { expected, policy } = rules;
     expected.is_on(now) && expected.span(closed_at, now) >= days(policy.silent_days, expected)
 }
 
 /// Whether the county may make a ticket of a question that nobody answered.
-pub fn may_escalate(opened_at: UtcMicros, now: UtcMicros, expected: &ExpectedOn, policy: &Policy) -> bool {
+pub fn may_escalate(opened_at: UtcMicros, now: UtcMicros, rules: &Rules) -> bool {
+    let Rules { expected, policy } = rules;
     expected.span(opened_at, now) >= days(policy.unanswered_days, expected)
 }
 
@@ -129,18 +131,18 @@ mod tests {
 
     #[test]
     fn three_days_without_an_answer_open_the_way_to_a_ticket() {
-        let (expected, policy) = (ExpectedOn::default(), Policy::default());
+        let rules = Rules::default();
         let asked = at("2026-09-18T08:00");
-        assert!(!may_escalate(asked, at("2026-09-22T16:59"), &expected, &policy), "a weekend lies between");
-        assert!(may_escalate(asked, at("2026-09-22T17:00"), &expected, &policy));
+        assert!(!may_escalate(asked, at("2026-09-22T16:59"), &rules), "a weekend lies between");
+        assert!(may_escalate(asked, at("2026-09-22T17:00"), &rules));
     }
 
     #[test]
     fn a_school_that_answered_is_left_alone_for_days() {
-        let (expected, policy) = (ExpectedOn::default(), Policy::default());
+        let rules = Rules::default();
         let answered = at("2026-09-14T17:00");
-        assert!(!is_asked_again(answered, at("2026-09-17T16:00"), &expected, &policy));
-        assert!(!is_asked_again(answered, at("2026-09-17T20:00"), &expected, &policy), "not in the evening");
-        assert!(is_asked_again(answered, at("2026-09-18T08:00"), &expected, &policy));
+        assert!(!is_asked_again(answered, at("2026-09-17T16:00"), &rules));
+        assert!(!is_asked_again(answered, at("2026-09-17T20:00"), &rules), "not in the evening");
+        assert!(is_asked_again(answered, at("2026-09-18T08:00"), &rules));
     }
 }

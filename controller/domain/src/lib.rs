@@ -17,6 +17,7 @@ pub mod presence;
 pub mod report;
 pub mod seen;
 pub mod set_code;
+pub mod set_state;
 pub mod snapshot;
 pub mod text;
 pub mod ticket;

@@ -149,6 +149,7 @@ impl Enrollment {
             secret_sha256: tokens::secret_sha256(&request.token),
             key_sha256: key.sha256(),
             device: DeviceId::from_bytes(self.context.new_id()),
+            set: self.context.new_set().map_err(internal)?,
             certificate: NewCertificate {
                 serial: serial().map_err(internal)?,
                 not_before: validity.0,

@@ -314,13 +314,16 @@ fn not_found(id: DeviceId) -> StoreError {
     StoreError::NotFound { noun: "device", key: id.to_string() }
 }
 
-fn line_of(row: &Row<'_>) -> Result<(DeviceLine, Snapshot), StoreError> {
-    let snapshot: Snapshot = match row.text_opt(7)? {
-        Some(text) => {
-            serde_json::from_str(&text).map_err(|_| StoreError::Damaged { what: "a device's snapshot" })?
-        }
-        None => Snapshot::default(),
+/// A kept snapshot; a device that told nothing yet has an empty one.
+pub(crate) fn snapshot_of(kept: Option<String>) -> Result<Snapshot, StoreError> {
+    let read = |text: String| {
+        serde_json::from_str(&text).map_err(|_| StoreError::Damaged { what: "a device's snapshot" })
     };
+    kept.map(read).transpose().map(Option::unwrap_or_default)
+}
+
+fn line_of(row: &Row<'_>) -> Result<(DeviceLine, Snapshot), StoreError> {
+    let snapshot = snapshot_of(row.text_opt(7)?)?;
     let hardware = snapshot.hardware.as_ref().map(|section| &section.told.facts);
     let software = snapshot.software.as_ref().map(|section| &section.told.facts);
     let disks = snapshot.storage.as_ref().map(|section| &section.told.facts.disks);

@@ -9,7 +9,13 @@ use bbt_domain::{
 };
 use serde_json::json;
 
-use crate::{StoreError, Tx, audit, error::permit, params, schools::school_by_code};
+use crate::{
+    StoreError, Tx, audit,
+    error::permit,
+    params,
+    schools::school_by_code,
+    sets::{NewSet, set_record},
+};
 
 /// A token to be recorded. The secret itself never comes here.
 #[derive(Clone, Debug)]
@@ -61,6 +67,8 @@ pub struct Enrolling {
     pub key_sha256: [u8; 32],
     /// Id for the device, if it is new.
     pub device: DeviceId,
+    /// The set of its own that it gets then.
+    pub set: NewSet,
     /// The certificate about to be signed.
     pub certificate: NewCertificate,
     /// By what it is recognised later.
@@ -192,12 +200,14 @@ fn device_record(
          VALUES ($1, $2, $3, $4, '', $4)",
         params![device.as_bytes(), school.as_bytes(), Standing::Active.as_str(), now],
     )?;
+    set_record(tx, &enrolling.set, school, device, now)?;
     tx.execute("UPDATE token SET used = used + 1 WHERE id = $1", params![token.as_bytes()])?;
     tx.execute(
         "INSERT INTO token_use (token_id, key, device_id, used_us) VALUES ($1, $2, $3, $4)",
         params![token.as_bytes(), &enrolling.key_sha256, device.as_bytes(), now],
     )?;
-    let detail = json!({"school_id": school, "token": token, "peer": enrolling.peer});
+    let set = enrolling.set.id;
+    let detail = json!({"school_id": school, "set_id": set, "token": token, "peer": enrolling.peer});
     audit::append(tx, actor, "device.enroll", &format!("device:{device}"), &detail, now)
 }
 

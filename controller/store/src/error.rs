@@ -23,6 +23,9 @@ pub enum StoreError {
         /// What was to be added.
         key: String,
     },
+    /// A value that does not fit what is stored: the sentence names it and the remedy.
+    #[error("{0}")]
+    Invalid(String),
     /// The table of `bbt_domain::access` says no.
     #[error("{actor} may not do this ({act:?})")]
     Forbidden {

@@ -10,15 +10,22 @@
 //! [`READ_DEADLINE`].
 
 pub mod audit;
+pub mod contracts;
 pub mod devices;
 mod engine;
 pub mod enrollment;
 mod error;
+pub mod faults;
+pub mod inquiries;
 pub mod meta;
+pub mod outbox;
 pub mod people;
 pub mod reports;
+pub mod rooms;
 pub mod schools;
 mod scope;
+pub mod sets;
+pub mod tickets;
 
 #[cfg(test)]
 mod conformance;

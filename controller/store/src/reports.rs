@@ -6,11 +6,10 @@ use bbt_domain::{
     ids::{BootId, DeviceId, RunId, SchoolId},
     report::{Body, Contact, Decision, Report, event_time},
     seen::{Mark, Seen},
-    snapshot::Snapshot,
     time::UtcMicros,
 };
 
-use crate::{StoreError, Tx, enrollment::evidence_record, error::permit, params};
+use crate::{StoreError, Tx, devices::snapshot_of, enrollment::evidence_record, error::permit, params};
 
 /// Largest body kept in quarantine; the rest of a larger one is cut off.
 const QUARANTINE_BODY_BYTES: usize = 64 << 10;
@@ -257,12 +256,7 @@ fn snapshot_apply(
         |row| row.text_opt(0),
     )?;
     let Some(kept) = current else { return Ok(()) };
-    let mut snapshot: Snapshot = match kept {
-        Some(text) => {
-            serde_json::from_str(&text).map_err(|_| StoreError::Damaged { what: "a device's snapshot" })?
-        }
-        None => Snapshot::default(),
-    };
+    let mut snapshot = snapshot_of(kept)?;
     snapshot.apply(state.as_ref().clone(), at);
     let text =
         serde_json::to_string(&snapshot).map_err(|_| StoreError::Damaged { what: "a device's snapshot" })?;

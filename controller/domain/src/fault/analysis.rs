@@ -82,7 +82,7 @@ fn step(
         }
         (FaultState::Ok, _) => {
             let cleared = known.cleared_at?;
-            let over = now.since(cleared) >= input.policy.same_fault_within();
+            let over = now.since(cleared) >= input.rules.policy.same_fault_within();
             over.then_some((Known { closed: true, ..known }, None))
         }
         (FaultState::Suspected, Sign::Bad { reason, .. }) => {

@@ -1,7 +1,6 @@
 //! What a rule may look at: the facts of one set, the policy, and the moment.
 
 use crate::{
-    calendar::expected_on::ExpectedOn,
     identity::Standing,
     ids::{DeviceId, SetId},
     org::SetStanding,
@@ -9,7 +8,7 @@ use crate::{
     time::UtcMicros,
 };
 
-use super::policy::Policy;
+use super::policy::Rules;
 
 /// One device of a set as far as it was heard of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +55,6 @@ pub struct Input<'a> {
     pub now: UtcMicros,
     /// The set.
     pub set: &'a SetFacts,
-    /// When it should be on.
-    pub expected: &'a ExpectedOn,
-    /// Thresholds and tolerances.
-    pub policy: &'a Policy,
+    /// When it should be on, thresholds and tolerances.
+    pub rules: &'a Rules,
 }

@@ -4,6 +4,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::expected_on::ExpectedOn;
+
+/// Everything that the county decided about faults: when sets should be on, and the policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// When a set should be on.
+    pub expected: ExpectedOn,
+    /// Thresholds and tolerances.
+    pub policy: Policy,
+}
+
 /// How long a sign must last before a state follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tolerance {

@@ -2,10 +2,9 @@
 
 use super::{
     input::{DeviceFacts, Input, SetFacts},
-    policy::Policy,
+    policy::Rules,
 };
 use crate::{
-    calendar::expected_on::ExpectedOn,
     facts::{FileSystem, FileSystems, StateReport, Told},
     identity::Standing,
     ids::{DeviceId, SetId},
@@ -20,8 +19,7 @@ pub(super) const GIB: u64 = 1 << 30;
 pub(super) struct Case {
     pub(super) set: SetFacts,
     pub(super) now: UtcMicros,
-    expected: ExpectedOn,
-    policy: Policy,
+    rules: Rules,
 }
 
 impl Case {
@@ -40,8 +38,7 @@ impl Case {
                 devices: vec![device],
             },
             now: UtcMicros::from_secs(0),
-            expected: ExpectedOn::default(),
-            policy: Policy::default(),
+            rules: Rules::default(),
         }
     }
 
@@ -56,7 +53,7 @@ impl Case {
     }
 
     pub(super) fn input(&self) -> Input<'_> {
-        Input { now: self.now, set: &self.set, expected: &self.expected, policy: &self.policy }
+        Input { now: self.now, set: &self.set, rules: &self.rules }
     }
 }
 

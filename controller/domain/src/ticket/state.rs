@@ -1,8 +1,8 @@
 //! Which transitions a ticket can make, and who may make them: the one table.
 //!
 //! A ticket is announced when it is opened; it is dispatched when a person accepted it. Until then it ends by
-//! itself when the fault is gone; after that only people end it, and a recovery is a note on it
-//! (domain.md 4.3).
+//! itself when the fault is gone; after that only people end it, and a recovery is a note on it. A fault that
+//! comes back reopens the ticket that it had: 原单退回返修.
 
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,7 @@ impl TicketState {
         Self::ALL.into_iter().find(|state| state.as_str() == text)
     }
 
-    /// Nothing follows any more.
+    /// Nobody has anything to do any more; only the same fault coming back reopens it.
     pub const fn is_closed(self) -> bool {
         matches!(self, Self::Confirmed | Self::Recovered | Self::Withdrawn | Self::FalseAlarm)
     }
@@ -105,6 +105,8 @@ pub enum Action {
     CallFalse,
     /// The fault is gone.
     Recover,
+    /// The same fault is back.
+    Recur,
 }
 
 /// One row of the table.
@@ -123,8 +125,8 @@ pub struct Transition {
 }
 
 /// The table. What is not in it cannot be done.
-pub const TRANSITIONS: [Transition; 13] = {
-    use Action::{Accept, Arrive, CallFalse, Confirm, Fix, Recover, Reopen, Withdraw};
+pub const TRANSITIONS: [Transition; 15] = {
+    use Action::{Accept, Arrive, CallFalse, Confirm, Fix, Recover, Recur, Reopen, Withdraw};
     use By::{Contractor, County, School, System};
     use TicketState::{Accepted, Confirmed, FalseAlarm, Fixed, OnSite, Opened, Recovered, Withdrawn};
     const fn row(from: TicketState, action: Action, by: By, to: TicketState, needs_note: bool) -> Transition {
@@ -144,12 +146,14 @@ pub const TRANSITIONS: [Transition; 13] = {
         row(Fixed, Confirm, School, Confirmed, false),
         row(Fixed, Reopen, School, Accepted, true),
         row(Fixed, Withdraw, County, Withdrawn, true),
+        row(Recovered, Recur, System, Opened, false),
+        row(Confirmed, Recur, System, Opened, false),
     ]
 };
 
 impl Action {
     /// All actions, in the order in which they are offered.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Accept,
         Self::Arrive,
         Self::Fix,
@@ -158,6 +162,7 @@ impl Action {
         Self::Withdraw,
         Self::CallFalse,
         Self::Recover,
+        Self::Recur,
     ];
 
     /// The word stored and shown in JSON.
@@ -171,6 +176,7 @@ impl Action {
             Self::Withdraw => "withdraw",
             Self::CallFalse => "call_false",
             Self::Recover => "recover",
+            Self::Recur => "recur",
         }
     }
 
@@ -222,12 +228,14 @@ on_site --call_false by Contractor, with a note--> false_alarm
 on_site --withdraw by County, with a note--> withdrawn
 fixed --confirm by School--> confirmed
 fixed --reopen by School, with a note--> accepted
-fixed --withdraw by County, with a note--> withdrawn"
+fixed --withdraw by County, with a note--> withdrawn
+recovered --recur by System--> opened
+confirmed --recur by System--> opened"
         );
     }
 
     #[test]
-    fn nothing_leaves_a_closed_state_and_every_open_one_can_end() {
+    fn people_cannot_leave_a_closed_state_and_can_end_every_open_one() {
         for state in TicketState::ALL {
             assert_eq!(offered(state).next().is_none(), state.is_closed(), "{state:?}");
             assert_eq!(TicketState::parse(state.as_str()), Some(state));

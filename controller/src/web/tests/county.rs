@@ -82,6 +82,7 @@ impl County {
             secret_sha256: [number; 32],
             key_sha256: [number; 32],
             device,
+            set: self.context.new_set().unwrap(),
             certificate: NewCertificate {
                 serial: [number; 16],
                 not_before: now,

@@ -1,7 +1,9 @@
 //! One exam for every engine: what the operations promise, asked of a real store.
 
 mod enrollment;
+mod faults;
 mod reports;
+mod sets;
 mod store;
 
 use std::sync::Arc;
@@ -9,8 +11,9 @@ use std::sync::Arc;
 use bbt_domain::{
     access::Actor,
     identity::TrustDomain,
-    ids::{DeviceId, Incarnation, SchoolId, TokenId},
+    ids::{DeviceId, Incarnation, SchoolId, SetId, TokenId},
     org::SchoolCode,
+    set_code::SetCode,
     time::UtcMicros,
 };
 
@@ -19,10 +22,16 @@ use crate::{
     enrollment::{Enrolled, Enrolling, NewCertificate, NewToken, TokenRefusal, device_enroll, token_create},
     meta::{County, county_create},
     schools::school_add,
+    sets::NewSet,
 };
 
 /// When every exam begins.
 pub(super) const START: UtcMicros = UtcMicros::from_const(1_790_000_000_000_000);
+
+/// The set that the device `device` gets.
+pub(super) fn new_set(device: u8) -> NewSet {
+    NewSet { id: SetId::from_bytes([device; 16]), codes: vec![SetCode::from_random(u32::from(device))] }
+}
 
 /// A store in a folder of its own with one school, and the folder that goes when it does.
 pub(super) struct Exam {
@@ -83,6 +92,7 @@ impl Exam {
             secret_sha256: [secret; 32],
             key_sha256: [key; 32],
             device: DeviceId::from_bytes([device; 16]),
+            set: new_set(device),
             certificate: NewCertificate {
                 serial: uuid::Uuid::new_v4().into_bytes(),
                 not_before: now,

@@ -18,7 +18,7 @@ pub(super) fn look(input: &Input<'_>) -> Finding {
         kind: FaultKind::DiskNearlyFull,
         sign: sign(input),
         known_until: input.set.known_until().unwrap_or(input.now).min(input.now),
-        tolerance: input.policy.disk_tolerance(),
+        tolerance: input.rules.policy.disk_tolerance(),
     }
 }
 
@@ -28,9 +28,9 @@ fn sign(input: &Input<'_>) -> Sign {
     }
     let rooms = input.set.reporting().flat_map(rooms);
     // The one with the smallest share left speaks for the set.
-    let Some(fullest) = rooms.min_by_key(|room| share_permyriad(room)) else { return Sign::Unknown };
+    let Some(fullest) = rooms.min_by_key(share_permyriad) else { return Sign::Unknown };
     // The fullest by share may be large enough by bytes while another one is not.
-    let low = input.set.reporting().flat_map(self::rooms).filter(|room| is_low(room, input.policy));
+    let low = input.set.reporting().flat_map(self::rooms).filter(|room| is_low(room, &input.rules.policy));
     match low.min_by_key(|room| room.free_bytes) {
         Some(room) => Sign::Bad { since: room.told_at, reason: Reason::DiskLow(room) },
         None => Sign::Good { since: fullest.told_at, reason: Reason::DiskRoomy(fullest) },

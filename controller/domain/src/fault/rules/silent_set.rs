@@ -25,19 +25,19 @@ fn sign(input: &Input<'_>) -> Sign {
     let Some(last) = last.filter(|_| input.set.standing == SetStanding::InUse) else {
         return good(Reason::NotExpected);
     };
-    let days = days_of(input, input.expected.span(last, input.now));
+    let days = days_of(input, input.rules.expected.span(last, input.now));
     let last_contact = input.set.reporting().filter_map(|device| device.last_contact).max();
-    if days < u32::from(input.policy.silent_days) {
+    if days < u32::from(input.rules.policy.silent_days) {
         return last_contact.map_or(Sign::Unknown, |at| good(Reason::Heard { at }));
     }
-    if !input.expected.is_on(input.now) {
+    if !input.rules.expected.is_on(input.now) {
         return Sign::Unknown;
     }
     Sign::Bad { since: last, reason: Reason::Silent { last_contact, days } }
 }
 
 fn days_of(input: &Input<'_>, span: std::time::Duration) -> u32 {
-    let day = input.expected.day_span().as_secs().max(1);
+    let day = input.rules.expected.day_span().as_secs().max(1);
     u32::try_from(span.as_secs() / day).unwrap_or(u32::MAX)
 }
 
