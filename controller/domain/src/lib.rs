@@ -10,6 +10,7 @@ pub mod facts;
 pub mod identity;
 pub mod ids;
 pub mod org;
+pub mod outbox;
 pub mod presence;
 pub mod report;
 pub mod seen;
