@@ -22,7 +22,7 @@ pub use self::{memory::Memory, secret::WebhookSecret, url::WebhookUrl, webhook::
 pub use bbt_domain::outbox::{Outcome, Reason};
 
 /// Deliveries under way at once. Each holds a socket and a few buffers for at most [`webhook::ATTEMPT`] and the
-/// reading of an answer, so even a minute in which every receiver hangs lets 60 attempts through.
+/// reading of an answer, so even a minute in which every receiver hangs lets some 50 attempts through.
 pub const DELIVERIES: usize = 16;
 /// Deliveries under way at once to one target: a receiver that hangs leaves the other places to the others.
 pub const DELIVERIES_PER_TARGET: usize = 2;

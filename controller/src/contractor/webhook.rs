@@ -296,7 +296,8 @@ fn tls_fault(error: &io::Error) -> TlsFault {
     let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::InvalidCertificate(error)) = error else { return TlsFault::Handshake };
     match error {
-        CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+        // A bad signature: another's root has the name of a trusted one.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
         CertificateError::Expired
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
