@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod context;
+pub mod contractor;
 pub mod control;
 pub mod county;
 pub mod files;

@@ -8,6 +8,7 @@ pub mod agent;
 pub mod audit_lines;
 pub mod backlog;
 pub mod chance;
+pub mod contractor_stub;
 pub mod county;
 pub mod device;
 pub mod load_device;

@@ -13,6 +13,7 @@ pub mod identity;
 pub mod ids;
 pub mod inquiry;
 pub mod org;
+pub mod outbox;
 pub mod presence;
 pub mod report;
 pub mod seen;

@@ -4,6 +4,7 @@
 //! variable that is not in it is refused with the nearest right one.
 
 mod overlay;
+mod webhooks;
 
 use std::{
     net::SocketAddr,
@@ -14,6 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use overlay::ConfigError;
+pub use webhooks::Webhooks;
 
 /// Name of the file in the data folder.
 pub const FILE: &str = "controller.toml";
@@ -32,6 +34,8 @@ pub struct Config {
     pub limits: Limits,
     /// What it writes about itself.
     pub log: Log,
+    /// How contractors are told of tickets.
+    pub webhooks: Webhooks,
 }
 
 /// Addresses to listen on; port 0 lets the system choose.
@@ -168,6 +172,10 @@ impl Config {
                 return Err(bad(key, "0", "use a number above zero"));
             }
         }
+        if !self.webhooks.ca_file.is_absolute() {
+            let path = self.webhooks.ca_file.display().to_string();
+            return Err(bad("webhooks.ca_file", &path, "write the whole path, from / on"));
+        }
         let smallest = crate::grpc::MESSAGE_BYTES as u32;
         if self.limits.device_burst_bytes < smallest || self.limits.in_flight_bytes < smallest {
             return Err(bad(
@@ -279,5 +287,24 @@ mod tests {
             error.contains("BBT_CONTROLLER__LIMITS__AGENT_CONNECTIONS") && error.contains("many"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn addresses_for_webhooks_are_listed_in_the_file_or_the_environment() {
+        let listed =
+            |config: Config| config.webhooks.allow.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let config = load("[webhooks]\nallow = [\"10.0.0.0/8\", \"fd00:1::/32\"]\n", &[]).expect("good");
+        assert_eq!(listed(config), ["10.0.0.0/8", "fd00:1::/32"]);
+        let config = load("", &[("BBT_CONTROLLER__WEBHOOKS__ALLOW", "127.0.0.1/32")]).expect("good");
+        assert_eq!(listed(config), ["127.0.0.1/32"]);
+        assert_eq!(listed(load("", &[]).expect("good")), [""; 0], "by default nothing");
+
+        let error = load("[webhooks]\nallow = [\"10.1.0.0/8\"]\n", &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("webhooks.allow") && error.contains("its first address, 10.0.0.0/8"),
+            "{error}"
+        );
+        let error = load("[webhooks]\nca_file = \"roots.pem\"\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("webhooks.ca_file") && error.contains("whole path"), "{error}");
     }
 }

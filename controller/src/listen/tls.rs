@@ -87,7 +87,7 @@ fn without_resumption(mut config: ServerConfig, alpn: &[&[u8]]) -> ServerConfig 
 
 /// The controller's clock as rustls wants it.
 #[derive(Debug)]
-struct ClockTime(SharedClock);
+pub(crate) struct ClockTime(pub(crate) SharedClock);
 
 impl TimeProvider for ClockTime {
     fn current_time(&self) -> Option<UnixTime> {
