@@ -20,8 +20,11 @@ use tonic::service::Routes;
 
 use crate::{
     config::{Config, DRAIN, DataFolder},
+    context::Context,
+    contractor::Webhook,
     control,
     county::{CountyError, OpenCounty, open},
+    desk::Desk,
     files,
     grpc::{MESSAGE_BYTES, enrollment::Enrollment, reports::Reports},
     ingest::Ingest,
@@ -32,6 +35,13 @@ use crate::{
     },
     operation::Operations,
     pki::{PkiError, issue, signed_time::TimeSigner},
+    tasks::{
+        Nudge, drive,
+        fault_analysis::{FaultAnalysis, Heard},
+        inquiry_opening::InquiryOpening,
+        outbox_delivery::OutboxDelivery,
+        ticket_opening::TicketOpening,
+    },
     telemetry::{Health, LogHandle, filter},
     web,
 };
@@ -104,7 +114,8 @@ pub async fn run(
     let admin = bind("admin", county.config.listen.admin).await?;
     let socket = control::bind(&folder.socket()).map_err(system("opening the control socket"))?;
     let addresses =
-        Addresses::of(&county.config, &agents, &enrollment).map_err(system("reading the ports"))?;
+        Addresses::of(&county.config, &agents, &enrollment, &console).map_err(system("reading the ports"))?;
+    let desk = Desk::new(&addresses.console);
 
     let (stop, drain) = watch::channel(false);
     let parts = Parts::build(&county, &listener, &addresses, drain.clone())?;
@@ -141,7 +152,7 @@ pub async fn run(
             http1: true,
             connections: CONSOLE_CONNECTIONS,
             per_address,
-            router: web::router(Arc::clone(&county.context)),
+            router: web::router(Arc::clone(&county.context), desk.clone()),
             listener: console,
         },
         Port {
@@ -165,13 +176,14 @@ pub async fn run(
         }
         serving.spawn(serve(port, Arc::clone(&parts.refusals), counters, drain.clone()));
     }
-    serving.spawn(control::serve(socket, parts.operations, drain));
+    serving.spawn(control::serve(socket, parts.operations, drain.clone()));
+    start_tasks(&county, desk, parts.heard, &drain, &mut serving);
     files::write_atomically(&folder.listen_json(), listen_json.as_bytes(), 0o644)
         .map_err(system("writing run/listen.json"))?;
     tracing::info!(county = %county.context.county.name, listen = %listen_json.trim(), "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    wait_for_stop(folder, log).await.map_err(system("waiting for signals"))?;
+    wait_for_stop(folder, log, &county.context).await.map_err(system("waiting for signals"))?;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
     let _ = std::fs::remove_file(folder.listen_json());
@@ -185,24 +197,54 @@ pub async fn run(
     Ok(())
 }
 
+/// Each stage wakes the next; none calls another.
+fn start_tasks(
+    county: &OpenCounty,
+    desk: Desk,
+    heard: Arc<Heard>,
+    drain: &watch::Receiver<bool>,
+    serving: &mut JoinSet<()>,
+) {
+    let context = || Arc::clone(&county.context);
+    let [tickets, inquiries, outbox] = [(); 3].map(|()| Nudge::default());
+    let door = Arc::new(Webhook::new(&county.config.webhooks, Arc::clone(&county.context.clock)));
+    let followers = vec![tickets.clone(), inquiries.clone()];
+    let analysis_nudge = heard.nudge.clone();
+    let analysis = FaultAnalysis::new(context(), heard, followers);
+    let opening = TicketOpening::new(context(), desk, outbox.clone());
+    let asking = InquiryOpening::new(context());
+    let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
+    serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
+    serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
+    serving.spawn(drive(Arc::new(asking), inquiries, drain.clone()));
+    serving.spawn(drive(Arc::new(delivery), outbox, drain.clone()));
+}
+
 /// HOST:PORT as others see them.
 struct Addresses {
     agents: Vec<String>,
     enrollment: String,
+    console: String,
 }
 
 impl Addresses {
-    fn of(config: &Config, agents: &TcpListener, enrollment: &TcpListener) -> io::Result<Self> {
+    fn of(
+        config: &Config,
+        agents: &TcpListener,
+        enrollment: &TcpListener,
+        console: &TcpListener,
+    ) -> io::Result<Self> {
         let public = &config.public;
+        let one = |public_address: &str, listener: &TcpListener| {
+            let bound = listener.local_addr()?;
+            io::Result::Ok(public_address_or_first(public_address, &public.names, bound))
+        };
         let agents = match public.agents.as_str() {
             "" => public_addresses(&public.names, agents.local_addr()?),
             address => vec![address.to_owned()],
         };
-        let enrollment = match public.enrollment.as_str() {
-            "" => public_addresses(&public.names, enrollment.local_addr()?).swap_remove(0),
-            address => address.to_owned(),
-        };
-        Ok(Self { agents, enrollment })
+        let enrollment = one(&public.enrollment, enrollment)?;
+        Ok(Self { agents, enrollment, console: one(&public.console, console)? })
     }
 }
 
@@ -220,11 +262,20 @@ pub fn public_addresses(names: &[String], bound: SocketAddr) -> Vec<String> {
     names.iter().map(with_port).collect()
 }
 
+/// The address that the configuration gives, else the first of [`public_addresses`].
+pub fn public_address_or_first(configured: &str, names: &[String], bound: SocketAddr) -> String {
+    match configured {
+        "" => public_addresses(names, bound).swap_remove(0),
+        address => address.to_owned(),
+    }
+}
+
 /// What the ports share.
 struct Parts {
     verifier: Arc<DeviceVerifier>,
     refusals: Arc<Refusals>,
     ingest: Arc<Ingest>,
+    heard: Arc<Heard>,
     operations: Arc<Operations>,
     agents: Router,
     enrollment: Router,
@@ -241,12 +292,14 @@ impl Parts {
         let verifier = DeviceVerifier::new(&county.authority, domain.clone(), Arc::clone(&county.denylist))?;
         let signer = Arc::new(TimeSigner::new(listener, domain)?);
         let refusals = Arc::new(Refusals::new(Arc::clone(&county.context)));
+        let heard = Arc::new(Heard::default());
         let ingest = Arc::new(Ingest::new(
             Arc::clone(&county.context),
             Arc::clone(&county.denylist),
             Arc::clone(&refusals),
             Arc::clone(&signer),
             county.config.limits.clone(),
+            Arc::clone(&heard),
         ));
 
         let reports = ReportServiceServer::new(Reports::new(Arc::clone(&ingest), drain))
@@ -272,10 +325,13 @@ impl Parts {
             context: Arc::clone(&county.context),
             authority: Arc::clone(&county.authority),
             denylist: Arc::clone(&county.denylist),
+            sealing: Arc::clone(&county.sealing),
+            webhooks: county.config.webhooks.clone(),
+            desk: Desk::new(&addresses.console),
             enrollment: addresses.enrollment.clone(),
             live: Box::new(move || json!({"streams": live.sessions.count()})),
         };
-        Ok(Self { verifier, refusals, ingest, operations: Arc::new(operations), agents, enrollment })
+        Ok(Self { verifier, refusals, ingest, heard, operations: Arc::new(operations), agents, enrollment })
     }
 }
 
@@ -297,8 +353,8 @@ fn listen_json(ports: &[Port]) -> io::Result<String> {
     Ok(format!("{}\n", serde_json::Value::Object(chosen)))
 }
 
-/// Returns on SIGTERM or SIGINT; SIGHUP reads the log level anew.
-async fn wait_for_stop(folder: &DataFolder, log: Option<LogHandle>) -> io::Result<()> {
+/// Returns on SIGTERM or SIGINT; SIGHUP reads the log level and the rules of faults anew.
+async fn wait_for_stop(folder: &DataFolder, log: Option<LogHandle>, context: &Context) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
@@ -308,6 +364,7 @@ async fn wait_for_stop(folder: &DataFolder, log: Option<LogHandle>) -> io::Resul
             _ = interrupt.recv() => return Ok(()),
             _ = hangup.recv() => match Config::load(folder.path()) {
                 Ok(config) => {
+                    context.rules.store(Arc::new(config.rules()));
                     let changed = log.as_ref().map(|log| log.reload(filter(&config.log)));
                     tracing::info!(level = config.log.level, ok = !matches!(changed, Some(Err(_))), "reloaded");
                 }

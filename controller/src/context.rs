@@ -1,6 +1,9 @@
 //! What every part of the running controller shares.
 
-use bbt_domain::{access::Actor, ids::SetId, set_code::SetCode, time::UtcMicros};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use bbt_domain::{access::Actor, fault::policy::Rules, ids::SetId, set_code::SetCode, time::UtcMicros};
 use bbt_store::{Store, StoreError, Tx, meta::County, sets::NewSet};
 use uuid::Uuid;
 
@@ -21,12 +24,19 @@ pub struct Context {
     pub clock: SharedClock,
     /// Name, trust domain, incarnation.
     pub county: County,
+    /// What the county decided about faults; changes when the configuration is read anew.
+    pub rules: Arc<ArcSwap<Rules>>,
 }
 
 impl Context {
     /// The date.
     pub fn now(&self) -> UtcMicros {
         self.clock.now()
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
     }
 
     /// Sixteen bytes for a new record: a UUIDv7, so that ids sort by time.

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use arc_swap::ArcSwap;
 use bbt_domain::{
     access::{Actor, Role},
     identity::{Standing, TrustDomain},
@@ -29,6 +30,7 @@ use crate::{
         self, PkiError,
         authority::Authority,
         revoke::{Denylist, RevocationError},
+        sealing::{SealingError, SealingKey},
     },
 };
 
@@ -67,6 +69,9 @@ pub enum CountyError {
     /// Keys.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The key that seals secrets.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// Revocations.
     #[error(transparent)]
     Revocations(#[from] RevocationError),
@@ -171,6 +176,8 @@ pub struct OpenCounty {
     pub authority: Arc<Authority>,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
+    /// Seals secrets at rest.
+    pub sealing: Arc<SealingKey>,
     /// Held while the county is open.
     pub lock: Lock,
 }
@@ -192,10 +199,12 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     let denylist = Arc::new(Denylist::open(&folder.revocations())?);
     let store = Store::open(&folder.database(), clock.now())?;
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
-    let context = Arc::new(Context { store, clock, county });
+    let rules = Arc::new(ArcSwap::from_pointee(config.rules()));
+    let context = Arc::new(Context { store, clock, county, rules });
     replay_revocations(&context, &denylist).await?;
     adopt_devices(&context).await?;
-    Ok(OpenCounty { config, context, authority, denylist, lock })
+    let sealing = Arc::new(SealingKey::open_or_create(&folder.pki())?);
+    Ok(OpenCounty { config, context, authority, denylist, sealing, lock })
 }
 
 /// Makes the store agree with the revocation log, which is right: it is written first and never rewound.

@@ -3,7 +3,9 @@
 //! They come through the control socket, or, while the controller is not running, are done on the store
 //! directly; either way by this code.
 
-use std::{sync::Arc, time::Duration};
+mod work;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use bbt_domain::{
     access::Actor,
@@ -24,8 +26,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::{
+    config::Webhooks,
     context::Context,
-    pki::{authority::Authority, hex, revoke::Denylist, tokens},
+    desk::Desk,
+    pki::{authority::Authority, hex, revoke::Denylist, sealing::SealingKey, tokens},
 };
 
 /// Items given at once; `next` leads to the rest.
@@ -85,6 +89,93 @@ pub enum Operation {
         /// Why, for the audit.
         reason: String,
     },
+    /// Adds a room.
+    RoomAdd {
+        /// Code of its school.
+        school: String,
+        /// Building, floor, number.
+        name: String,
+        /// A [`bbt_domain::org::RoomKind`].
+        kind: String,
+    },
+    /// Rooms in order of school and name.
+    RoomList {
+        /// Of this school alone.
+        school: Option<String>,
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// Sets in order of school and room.
+    SetList {
+        /// Of this school alone.
+        school: Option<String>,
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// One set, with its faults and tickets.
+    SetShow {
+        /// Its id, or the code on its label.
+        set: String,
+    },
+    /// Puts a set into a room.
+    SetBind {
+        /// Its id, or the code on its label.
+        set: String,
+        /// The room's id, or `SCHOOL/NAME`.
+        room: String,
+    },
+    /// Adds a contract.
+    ContractAdd {
+        /// As people call the contractor.
+        contractor: String,
+        /// Codes of its schools.
+        schools: Vec<String>,
+        /// Where it is told, and with which secret.
+        webhook: Option<(String, Secret)>,
+    },
+    /// All contracts.
+    ContractList,
+    /// Faults that were raised, newest first.
+    FaultList {
+        /// Those that are over, too.
+        with_past: bool,
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// Tickets, newest first.
+    TicketList {
+        /// Those that are closed, too.
+        with_closed: bool,
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// Everything about one ticket.
+    TicketShow {
+        /// Its id or number.
+        ticket: String,
+    },
+}
+
+/// A secret on its way to be sealed. It is not printed.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Of what was read from a secret's file.
+    pub fn new(text: &str) -> Self {
+        Self(text.trim().to_owned())
+    }
+
+    fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// Why an operation was not done; nothing was changed.
@@ -118,6 +209,12 @@ pub struct Operations {
     pub authority: Arc<Authority>,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
+    /// Seals secrets at rest.
+    pub sealing: Arc<SealingKey>,
+    /// Where messages to contractors may go.
+    pub webhooks: Webhooks,
+    /// For tickets.
+    pub desk: Desk,
     /// HOST:PORT of the enrolment port as devices see it.
     pub enrollment: String,
     /// What only the running controller knows; an empty object while it does not run.
@@ -148,9 +245,8 @@ impl Operations {
                     "audit_broken": audit_broken}))
             }
             Operation::SchoolAdd { code, name } => {
-                let code =
-                    SchoolCode::parse(&code).map_err(|error| OperationError::Invalid(error.to_string()))?;
-                let name = school_name(&name).map_err(|error| OperationError::Invalid(error.to_string()))?;
+                let code = SchoolCode::parse(&code).map_err(invalid)?;
+                let name = school_name(&name).map_err(invalid)?;
                 let id = SchoolId::from_bytes(self.context.new_id());
                 let school = store.write(move |tx| school_add(tx, &actor, id, &code, &name, now)).await?;
                 Ok(json!(school))
@@ -175,6 +271,18 @@ impl Operations {
             Operation::DeviceStand { id, standing, reason } => {
                 self.device_stand(actor, device_id(&id)?, standing, &reason).await
             }
+            Operation::RoomAdd { school, name, kind } => self.room_add(actor, &school, &name, &kind).await,
+            Operation::RoomList { school, after } => self.room_list(actor, school, after).await,
+            Operation::SetList { school, after } => self.set_list(actor, school, after).await,
+            Operation::SetShow { set } => self.set_show(actor, &set).await,
+            Operation::SetBind { set, room } => self.set_bind(actor, &set, &room).await,
+            Operation::ContractAdd { contractor, schools, webhook } => {
+                self.contract_add(actor, &contractor, &schools, webhook).await
+            }
+            Operation::ContractList => self.contract_list(actor).await,
+            Operation::FaultList { with_past, after } => self.fault_list(actor, with_past, after).await,
+            Operation::TicketList { with_closed, after } => self.ticket_list(actor, with_closed, after).await,
+            Operation::TicketShow { ticket } => self.ticket_show(actor, &ticket).await,
         }
     }
 
@@ -203,17 +311,17 @@ impl Operations {
         uses: u32,
         expires_secs: u64,
     ) -> Result<Json, OperationError> {
-        let invalid = |sentence: String| Err(OperationError::Invalid(sentence));
+        let refuse = |sentence: String| Err(OperationError::Invalid(sentence));
         if uses == 0 || uses > TOKEN_USES {
-            return invalid(format!("uses = {uses} is not possible: take 1 to {TOKEN_USES}"));
+            return refuse(format!("uses = {uses} is not possible: take 1 to {TOKEN_USES}"));
         }
         if expires_secs == 0 || expires_secs > TOKEN_LIFE.as_secs() {
             let days = TOKEN_LIFE.as_secs() / 86_400;
-            return invalid(format!(
+            return refuse(format!(
                 "expires = {expires_secs} s is not possible: take up to {days} days, such as 72h"
             ));
         }
-        let school = SchoolCode::parse(school).map_err(|error| OperationError::Invalid(error.to_string()))?;
+        let school = SchoolCode::parse(school).map_err(invalid)?;
         let secret = tokens::generate().map_err(|error| OperationError::Failed(error.to_string()))?;
         let now = self.context.now();
         let token = NewToken {
@@ -262,7 +370,12 @@ impl Operations {
 }
 
 fn device_id(text: &str) -> Result<DeviceId, OperationError> {
-    text.parse().map_err(|error: bbt_domain::ids::IdError| OperationError::Invalid(error.to_string()))
+    text.parse().map_err(invalid)
+}
+
+/// A value that cannot be taken, in the words of whoever parsed it.
+fn invalid(error: impl fmt::Display) -> OperationError {
+    OperationError::Invalid(error.to_string())
 }
 
 /// At most [`PAGE`] of `items`, of which one more was asked for to see whether there are more.

@@ -7,11 +7,12 @@ use serde_json::{Value as Json, json};
 
 use super::Failure;
 use crate::{
-    app::public_addresses,
+    app::public_address_or_first,
     clock::SystemClock,
     config::DataFolder,
     control::{self, Answer},
     county,
+    desk::Desk,
     operation::{Operation, Operations, Page},
 };
 
@@ -49,15 +50,17 @@ pub(super) async fn ask_all(
 async fn here(folder: &DataFolder) -> Result<Operations, Failure> {
     let county = county::open(folder, Arc::new(SystemClock)).await?;
     let public = &county.config.public;
-    let enrollment = match public.enrollment.as_str() {
-        "" => public_addresses(&public.names, county.config.listen.enrollment).swap_remove(0),
-        address => address.to_owned(),
-    };
+    let listen = &county.config.listen;
+    let enrollment = public_address_or_first(&public.enrollment, &public.names, listen.enrollment);
+    let console = public_address_or_first(&public.console, &public.names, listen.console);
     let lock = county.lock;
     Ok(Operations {
         context: county.context,
         authority: county.authority,
         denylist: county.denylist,
+        sealing: county.sealing,
+        webhooks: county.config.webhooks,
+        desk: Desk::new(&console),
         enrollment,
         live: Box::new(move || {
             let _held = &lock;

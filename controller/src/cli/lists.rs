@@ -182,12 +182,17 @@ impl Stand {
     }
 }
 
-fn print_json(value: &Json) -> Result<(), Failure> {
+pub(super) fn print_json(value: &Json) -> Result<(), Failure> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
-fn print_list(items: &[Json], columns: &[table::Column], output: Output, empty: &str) -> Result<(), Failure> {
+pub(super) fn print_list(
+    items: &[Json],
+    columns: &[table::Column],
+    output: Output,
+    empty: &str,
+) -> Result<(), Failure> {
     if output.json {
         return print_json(&json!({"items": items, "next": null}));
     }
@@ -196,7 +201,7 @@ fn print_list(items: &[Json], columns: &[table::Column], output: Output, empty: 
 }
 
 /// A document as indented lines.
-fn print_tree(value: &Json, depth: usize) {
+pub(super) fn print_tree(value: &Json, depth: usize) {
     let Json::Object(fields) = value else { return };
     let indent = "  ".repeat(depth);
     for (key, value) in fields {

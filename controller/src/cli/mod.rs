@@ -9,6 +9,7 @@ mod check;
 mod init;
 mod lists;
 mod table;
+mod work;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -52,6 +53,21 @@ enum Command {
     /// Devices.
     #[command(subcommand)]
     Device(lists::Device),
+    /// Rooms.
+    #[command(subcommand)]
+    Room(work::Room),
+    /// Sets: what stands in a room and is counted as one.
+    #[command(subcommand)]
+    Set(work::Set),
+    /// Contracts with maintenance contractors.
+    #[command(subcommand)]
+    Contract(work::Contract),
+    /// Faults.
+    #[command(subcommand)]
+    Fault(work::Fault),
+    /// Tickets.
+    #[command(subcommand)]
+    Ticket(work::Ticket),
 }
 
 /// How an answer is printed.
@@ -91,6 +107,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::School(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Token(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Device(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Room(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Set(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Contract(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Fault(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Ticket(command) => one_thread()?.block_on(command.run(&folder)),
     }
 }
 

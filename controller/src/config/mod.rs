@@ -12,11 +12,17 @@ use std::{
     time::Duration,
 };
 
+use bbt_domain::{
+    calendar::expected_on::ExpectedOn,
+    fault::policy::{Policy, Rules},
+};
 use serde::{Deserialize, Serialize};
 
 pub use overlay::ConfigError;
 pub use webhooks::Webhooks;
 
+/// School days that a rule may wait: from one to those of a year.
+const DAYS: std::ops::RangeInclusive<u16> = 1..=250;
 /// Name of the file in the data folder.
 pub const FILE: &str = "controller.toml";
 /// What variables of the environment begin with; then section and key, each after two underscores.
@@ -32,6 +38,8 @@ pub struct Config {
     pub public: Public,
     /// How much it takes at once.
     pub limits: Limits,
+    /// When something is a fault: thresholds and tolerances of the rules.
+    pub rules: Policy,
     /// What it writes about itself.
     pub log: Log,
     /// How contractors are told of tickets.
@@ -144,6 +152,11 @@ impl Config {
         Ok(config)
     }
 
+    /// What the county decided about faults. The hours are fixed until it keeps a calendar.
+    pub fn rules(&self) -> Rules {
+        Rules { expected: ExpectedOn::default(), policy: self.rules.clone() }
+    }
+
     /// What types alone cannot say.
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let bad = |key: &'static str, value: &str, remedy: &'static str| ConfigError::Value {
@@ -175,6 +188,18 @@ impl Config {
         if !self.webhooks.ca_file.is_absolute() {
             let path = self.webhooks.ca_file.display().to_string();
             return Err(bad("webhooks.ca_file", &path, "write the whole path, from / on"));
+        }
+        let rules = &self.rules;
+        if rules.disk_below_percent > 100 {
+            let value = rules.disk_below_percent.to_string();
+            return Err(bad("rules.disk_below_percent", &value, "use a share from 0 to 100"));
+        }
+        for (key, days) in
+            [("rules.silent_days", rules.silent_days), ("rules.unanswered_days", rules.unanswered_days)]
+        {
+            if !DAYS.contains(&days) {
+                return Err(bad(key, &days.to_string(), "use 1 to 250 school days, a year's"));
+            }
         }
         let smallest = crate::grpc::MESSAGE_BYTES as u32;
         if self.limits.device_burst_bytes < smallest || self.limits.in_flight_bytes < smallest {

@@ -28,6 +28,7 @@ use crate::{
     grpc::convert::BODY_BYTES,
     listen::refusals::Refusals,
     pki::{revoke::Denylist, signed_time::TimeSigner},
+    tasks::fault_analysis::Heard,
 };
 use sessions::Sessions;
 
@@ -50,6 +51,8 @@ pub struct Ingest {
     pub limits: Limits,
     /// What was taken.
     pub counters: Counters,
+    /// Told of each committed batch.
+    pub heard: Arc<Heard>,
     in_flight: Arc<Semaphore>,
 }
 
@@ -74,6 +77,8 @@ pub struct Counters {
 
 /// A batch that waits for its commit.
 pub struct Submitted {
+    device: DeviceId,
+    told_state: bool,
     /// Run and number of each report, in order, and the decision of those that need no store.
     reports: Vec<(RunId, u64, Option<Decision>)>,
     receipt: Result<Receipt<Vec<Decision>>, StoreError>,
@@ -88,6 +93,7 @@ impl Ingest {
         refusals: Arc<Refusals>,
         signer: Arc<TimeSigner>,
         limits: Limits,
+        heard: Arc<Heard>,
     ) -> Self {
         let in_flight = Arc::new(Semaphore::new(limits.in_flight_bytes as usize));
         let sessions = Arc::new(Sessions::default());
@@ -99,6 +105,7 @@ impl Ingest {
             sessions,
             limits,
             counters: Counters::default(),
+            heard,
             in_flight,
         }
     }
@@ -131,11 +138,12 @@ impl Ingest {
         let named = reports.iter().map(|report| (report.run, report.seq, over_limit(report))).collect();
         let reports: Vec<Report> =
             reports.into_iter().filter(|report| over_limit(report).is_none()).collect();
+        let told_state = reports.iter().any(|report| matches!(report.body, Body::State(_)));
         let row_ids = reports.iter().map(|_| new_id(contact.received)).collect();
         let delivery = Delivery { reports, row_ids, contact, session_run, school };
         let receipt =
             self.context.store.submit(move |tx| reports_commit(tx, &Actor::Device(device), &delivery)).await;
-        Submitted { reports: named, receipt, at }
+        Submitted { device, told_state, reports: named, receipt, at }
     }
 
     /// Waits for a batch's commit and puts what became of it into words.
@@ -154,6 +162,7 @@ impl Ingest {
                 return Ack { verdicts: Vec::new(), retry_after_ms: RETRY_AFTER_MS, time };
             }
         };
+        self.heard.report(submitted.device, submitted.told_state);
         let micros = u64::try_from(submitted.at.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.counters.commit_micros.fetch_add(micros, Ordering::Relaxed);
 

@@ -7,6 +7,7 @@
 pub mod authority;
 pub mod issue;
 pub mod revoke;
+pub mod sealing;
 pub mod signed_time;
 pub mod tokens;
 

@@ -24,22 +24,23 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::{context::Context, password::Passwords};
+use crate::{context::Context, desk::Desk, password::Passwords};
 
 /// The console as a service. It has no listener of its own.
-pub fn router(context: Arc<Context>) -> axum::Router {
-    router::build(Arc::new(Site::of(context)))
+pub fn router(context: Arc<Context>, desk: Desk) -> axum::Router {
+    router::build(Arc::new(Site::of(context, desk)))
 }
 
 /// What all requests share.
 struct Site {
     context: Arc<Context>,
+    desk: Desk,
     passwords: Passwords,
     throttle: throttle::Throttle,
 }
 
 impl Site {
-    fn of(context: Arc<Context>) -> Self {
-        Self { context, passwords: Passwords::default(), throttle: throttle::Throttle::default() }
+    fn of(context: Arc<Context>, desk: Desk) -> Self {
+        Self { context, desk, passwords: Passwords::default(), throttle: throttle::Throttle::default() }
     }
 }

@@ -1,5 +1,7 @@
 //! Faults of sets: decided here in one transaction with the facts that they rest on, listed for people.
 
+use std::collections::BTreeSet;
+
 use bbt_domain::{
     access::{Act, Actor},
     fault::{
@@ -8,7 +10,7 @@ use bbt_domain::{
         input::Input,
         policy::Rules,
     },
-    ids::{FaultId, InquiryId, SetId, TicketId},
+    ids::{DeviceId, FaultId, InquiryId, SetId, TicketId},
     set_code::SetCode,
     ticket::state::TicketState,
     time::UtcMicros,
@@ -64,6 +66,24 @@ pub fn sets_with_open_faults(tx: &mut Tx<'_>, actor: &Actor) -> Result<Vec<SetId
     tx.query("SELECT DISTINCT set_id FROM fault WHERE closed_us IS NULL ORDER BY set_id", params![], |row| {
         Ok(SetId::from_bytes(row.array(0, "a set's id")?))
     })
+}
+
+/// The sets that `devices` belong to, each once.
+pub fn sets_of_devices(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    devices: &[DeviceId],
+) -> Result<Vec<SetId>, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let mut sets = BTreeSet::new();
+    for device in devices {
+        sets.extend(tx.query_first(
+            "SELECT set_id FROM device WHERE id = $1 AND set_id IS NOT NULL",
+            params![device.as_bytes()],
+            |row| Ok(SetId::from_bytes(row.array(0, "a set's id")?)),
+        )?);
+    }
+    Ok(sets.into_iter().collect())
 }
 
 /// Ids of sets in order, after `after`.

@@ -97,20 +97,39 @@ pub struct DueMessage {
     pub webhook: Webhook,
 }
 
-/// Messages that are due at `now`, the longest due first.
+/// Messages that are due at `now`: of each contract at most `per_contract`, the longest due first, so that one
+/// whose receiver hangs hides nobody else's.
 pub fn messages_due(
     tx: &mut Tx<'_>,
     actor: &Actor,
     now: UtcMicros,
-    limit: usize,
+    per_contract: usize,
 ) -> Result<Vec<DueMessage>, StoreError> {
     permit(actor, Act::FaultDecide)?;
+    let contracts = tx.query(
+        "SELECT DISTINCT contract_id FROM outbox WHERE due_us IS NOT NULL AND due_us <= $1 ORDER BY contract_id",
+        params![now],
+        |row| Ok(ContractId::from_bytes(row.array(0, "a contract's id")?)),
+    )?;
+    let mut due = Vec::new();
+    for contract in contracts {
+        due.extend(due_of_contract(tx, contract, now, per_contract)?);
+    }
+    Ok(due)
+}
+
+fn due_of_contract(
+    tx: &mut Tx<'_>,
+    contract: ContractId,
+    now: UtcMicros,
+    limit: usize,
+) -> Result<Vec<DueMessage>, StoreError> {
     tx.query(
         "SELECT o.id, o.contract_id, o.kind, o.body, o.attempts, c.webhook_url, c.webhook_secret, c.webhook_local,
             (SELECT min(a.at_us) FROM outbox_attempt a WHERE a.outbox_id = o.id)
          FROM outbox o JOIN contract c ON c.id = o.contract_id
-         WHERE o.due_us IS NOT NULL AND o.due_us <= $1 ORDER BY o.due_us, o.id LIMIT $2",
-        params![now, limit as i64],
+         WHERE o.contract_id = $1 AND o.due_us IS NOT NULL AND o.due_us <= $2 ORDER BY o.due_us, o.id LIMIT $3",
+        params![contract.as_bytes(), now, limit as i64],
         |row| {
             Ok(DueMessage {
                 id: MessageId::from_bytes(row.array(0, "a message's id")?),
@@ -129,13 +148,12 @@ pub fn messages_due(
     )
 }
 
-/// When the earliest attempt is due, if any is.
-pub fn next_due(tx: &mut Tx<'_>, actor: &Actor) -> Result<Option<UtcMicros>, StoreError> {
+/// When the earliest attempt after `now` is due, if any is.
+pub fn next_due(tx: &mut Tx<'_>, actor: &Actor, now: UtcMicros) -> Result<Option<UtcMicros>, StoreError> {
     permit(actor, Act::FaultDecide)?;
-    let found =
-        tx.query_first("SELECT min(due_us) FROM outbox WHERE due_us IS NOT NULL", params![], |row| {
-            row.time_opt(0)
-        })?;
+    let found = tx.query_first("SELECT min(due_us) FROM outbox WHERE due_us > $1", params![now], |row| {
+        row.time_opt(0)
+    })?;
     Ok(found.flatten())
 }
 

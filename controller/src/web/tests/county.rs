@@ -24,7 +24,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use crate::{clock::ManualClock, context::Context, listen::PeerAddress, password};
+use crate::{clock::ManualClock, context::Context, desk::Desk, listen::PeerAddress, password};
 
 /// The account of every test.
 pub(super) const LOGIN: &str = "admin";
@@ -60,8 +60,8 @@ impl County {
             language: String::new(),
         };
         store.write(move |tx: &mut Tx<'_>| person_add(tx, &Actor::Local, &person, now)).await.unwrap();
-        let context = Arc::new(Context { store, clock: clock.clone(), county });
-        let router = crate::web::router(context.clone());
+        let context = Arc::new(Context { store, clock: clock.clone(), county, rules: Arc::default() });
+        let router = crate::web::router(context.clone(), Desk::new("county.example:8443"));
         Self { context, clock, router, _folder: folder }
     }
 

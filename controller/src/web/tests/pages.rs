@@ -14,6 +14,7 @@ use http::StatusCode;
 use prost::Message;
 
 use super::county::{Browser, County};
+use crate::desk::Desk;
 
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
@@ -363,7 +364,7 @@ async fn refused_connections_say_who_why_and_what_to_do() {
 async fn every_failure_has_its_page_in_both_languages() {
     use crate::web::{failure::Failure, visit::Visit};
     let county = County::new().await;
-    let site = crate::web::Site::of(county.context.clone());
+    let site = crate::web::Site::of(county.context.clone(), Desk::new("county.example:8443"));
     for language in crate::web::language::Language::ALL {
         let visit = Visit {
             actor: Actor::Anonymous,

@@ -486,12 +486,12 @@ async fn a_message_is_due_until_it_is_delivered_or_given_up() {
     let failed = attempt(MessageState::Waiting, Some(later));
     county.exam.store.write(move |tx| message_attempted(tx, &DECIDER, id, &failed, now)).await.unwrap();
     assert_eq!(county.exam.store.read(move |tx| messages_due(tx, &DECIDER, now, 10)).await.unwrap().len(), 0);
-    assert_eq!(county.exam.store.read(|tx| next_due(tx, &DECIDER)).await.unwrap(), Some(later));
+    assert_eq!(county.exam.store.read(move |tx| next_due(tx, &DECIDER, now)).await.unwrap(), Some(later));
     let due = county.exam.store.read(move |tx| messages_due(tx, &DECIDER, later, 10)).await.unwrap();
     assert_eq!((due[0].id, due[0].attempts, due[0].first_attempt_at), (id, 1, Some(now)), "the same id");
     let done = attempt(MessageState::Delivered, None);
     county.exam.store.write(move |tx| message_attempted(tx, &DECIDER, id, &done, later)).await.unwrap();
-    assert_eq!(county.exam.store.read(|tx| next_due(tx, &DECIDER)).await.unwrap(), None);
+    assert_eq!(county.exam.store.read(move |tx| next_due(tx, &DECIDER, now)).await.unwrap(), None);
     let messages = county.tickets().await.remove(0).messages;
     let outcomes: Vec<_> = messages[0].attempts.iter().map(|attempt| attempt.outcome).collect();
     assert_eq!(outcomes, [MessageState::Waiting, MessageState::Delivered]);
