@@ -6,8 +6,6 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{Nudge, Task};
 
-/// Nudges within this long are one: a morning in which a thousand sets report is a few runs, not a thousand.
-const BREATH: Duration = Duration::from_millis(250);
 /// A run that failed is made again after this long, or when the timer says so.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 
@@ -21,12 +19,11 @@ pub async fn drive<T: Task>(task: Arc<T>, nudge: Nudge, mut drain: watch::Receiv
                 AFTER_FAILURE
             }
         };
-        let breath = tokio::select! {
+        tokio::select! {
             _ = drain.wait_for(|drain| *drain) => return,
-            () = sleep(wait) => Duration::ZERO,
-            () = nudge.poked() => BREATH,
-        };
-        sleep(breath).await;
+            () = sleep(wait) => {}
+            () = nudge.poked() => {}
+        }
     }
 }
 

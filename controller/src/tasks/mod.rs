@@ -15,9 +15,15 @@ pub mod ticket_opening;
 use std::{sync::Arc, time::Duration};
 
 use bbt_store::StoreError;
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 pub use driver::drive;
+
+/// Pokes within this long are one: a morning in which a thousand sets report is a few runs, not a thousand.
+const BREATH: Duration = Duration::from_millis(250);
 
 /// Wakes a task, from anywhere and as often as one likes.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +35,11 @@ impl Nudge {
         self.0.notify_one();
     }
 
+    /// Returns a little after a poke; what is poked meanwhile is the same poke.
     async fn poked(&self) {
         self.0.notified().await;
+        sleep(BREATH).await;
+        let _ = timeout(Duration::ZERO, self.0.notified()).await;
     }
 }
 
