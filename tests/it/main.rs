@@ -4,6 +4,7 @@ mod commands;
 mod contractor;
 mod delivery;
 mod durable;
+mod faults;
 mod first_report;
 mod house;
 mod kills;

@@ -12,6 +12,7 @@ pub mod contractor_stub;
 pub mod county;
 pub mod device;
 pub mod load_device;
+pub mod loop_disk;
 pub mod pki;
 pub mod program;
 pub mod record;

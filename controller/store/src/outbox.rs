@@ -58,7 +58,6 @@ pub(crate) fn message_keep(tx: &mut Tx<'_>, message: &NewMessage, now: UtcMicros
     let body = serde_json::json!({
         "type": message.kind,
         "version": BODY_VERSION,
-        "timestamp": now,
         "data": message.data,
     });
     tx.execute(
