@@ -23,5 +23,5 @@ mod scope;
 #[cfg(test)]
 mod conformance;
 
-pub use engine::{OpenError, READ_DEADLINE, Receipt, Row, Store, Tx, Value, probe::FsyncProbe};
+pub use engine::{OpenError, READ_DEADLINE, Receipt, Row, Store, Subject, Tx, Value, probe::FsyncProbe};
 pub use error::StoreError;
