@@ -45,7 +45,7 @@ const DUPLICATES: &[(&str, &str)] = &[
     ("prettyplease", "tonic-build is behind prost-build; both are only used to generate code"),
     ("syn", "derive macros are moving from 2 to 3; only used while compiling"),
     ("unicode-width", "miette, under protox, is behind; only used to generate code"),
-    ("wasi", "whoami, under postgres, is ahead of tokio; both stand in the lock file and are not built"),
+    ("wasi", "whoami, under postgres, is ahead of ring; both stand in the lock file and are not built"),
     ("windows-sys", "ring is behind everything else"),
 ];
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicU32, Ordering},
     },
     thread,
@@ -16,9 +16,11 @@ use crate::{OpenError, Store, StoreError, Tx, audit::audit_verify, params};
 
 exams![on postgres:
     two_controllers_that_race_leave_no_hole_in_the_chain,
+    two_writes_that_each_missed_the_other_are_not_both_kept,
     two_controllers_that_start_at_once_make_one_schema,
     a_write_refused_at_its_commit_is_run_again,
     a_key_that_stays_taken_is_told_after_a_few_runs,
+    a_statement_that_fails_behind_the_row_wanted_fails_its_operation,
     a_connection_lost_before_the_commit_costs_another_run,
     a_connection_lost_in_the_commit_is_never_a_success,
     a_commit_that_the_server_warns_of_is_never_a_success,
@@ -42,6 +44,29 @@ async fn two_controllers_that_race_leave_no_hole_in_the_chain(exam: Exam) {
     assert_eq!(counted, (1..=2 * EACH).collect::<Vec<_>>());
     let lines = other.read(|tx| audit_verify(tx, &Actor::Local)).await.unwrap().unwrap().0;
     assert_eq!(lines, 2 * EACH + 1, "one for the school");
+}
+
+async fn two_writes_that_each_missed_the_other_are_not_both_kept(exam: Exam) {
+    let both_looked = Arc::new(Barrier::new(2));
+    let first_to_come = |name: &'static str| {
+        let (both_looked, runs) = (Arc::clone(&both_looked), AtomicU32::new(0));
+        move |tx: &mut Tx<'_>| {
+            let find = "SELECT key FROM meta WHERE key >= 'first.' AND key < 'first/'";
+            let found = tx.query_first(find, params![], |row| row.text(0))?;
+            if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                both_looked.wait();
+            }
+            if found.is_none() {
+                tx.execute("INSERT INTO meta (key, value) VALUES ($1, '')", params![name])?;
+            }
+            Ok(found.is_none())
+        }
+    };
+    let (one, other) = tokio::join!(
+        exam.store.write(first_to_come("first.one")),
+        exam.store.write(first_to_come("first.other"))
+    );
+    assert_ne!(one.unwrap(), other.unwrap(), "one came first, and the other saw it");
 }
 
 async fn two_controllers_that_start_at_once_make_one_schema(_: Exam) {
@@ -113,6 +138,16 @@ async fn a_key_that_stays_taken_is_told_after_a_few_runs(exam: Exam) {
     let error = exam.store.write(write).await.unwrap_err();
     assert!(error.to_string().contains("SQLSTATE 23505"), "{error}");
     assert_eq!(runs.load(Ordering::Relaxed), 4);
+}
+
+async fn a_statement_that_fails_behind_the_row_wanted_fails_its_operation(exam: Exam) {
+    let write = |tx: &mut Tx<'_>| {
+        insert(tx)?;
+        tx.query_first("SELECT 1 / (9 - i) FROM generate_series(1, 9) i", params![], |row| row.int(0))
+    };
+    let result = exam.store.write(write).await;
+    assert!(matches!(result, Err(StoreError::Engine(_))), "{result:?}");
+    assert!(!is_inserted(&exam.store).await);
 }
 
 async fn a_connection_lost_before_the_commit_costs_another_run(exam: Exam) {
