@@ -190,8 +190,8 @@ pub(crate) fn integrity_check(tx: &mut Tx<'_>) -> Result<Vec<String>, StoreError
             "SELECT 'pages whose checksum was wrong: ' || checksum_failures FROM pg_stat_database
              WHERE datname = current_database() AND checksum_failures > 0
              UNION ALL
-             SELECT 'an index that was not finished: ' || indexrelid::regclass::text FROM pg_index
-             WHERE NOT indisvalid"
+             SELECT 'an index that was not finished: ' || relname FROM pg_index JOIN pg_class ON oid = indexrelid
+             WHERE NOT indisvalid AND relnamespace = current_schema()::regnamespace"
         }
     };
     tx.query(sql, params![], |row| row.text(0))

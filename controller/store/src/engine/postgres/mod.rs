@@ -72,7 +72,7 @@ pub(super) struct Postgres {
 impl Postgres {
     pub(super) fn open(url: &str, health: &Arc<Health>, now: UtcMicros) -> Result<Self, OpenError> {
         let place = Arc::new(Place::parse(url)?);
-        let mut first = Some(open_county(&place, now)?);
+        prepare_county(&place, now)?;
         let mut pool = Self {
             writes: Arc::new(Desk::new(WRITE_QUEUE)),
             reads: Arc::new(Desk::new(READ_QUEUE)),
@@ -85,7 +85,7 @@ impl Postgres {
                 let desk = if purpose == Purpose::Write { &pool.writes } else { &pool.reads };
                 let desk = Arc::clone(desk);
                 let (place, health) = (Arc::clone(&place), Arc::clone(health));
-                let worker = Worker { place, purpose, health, session: first.take() };
+                let worker = Worker { place, purpose, health, session: None };
                 let thread = thread::Builder::new()
                     .name(name.into())
                     .spawn(move || worker.work(&desk))
@@ -118,16 +118,16 @@ impl Drop for Postgres {
     }
 }
 
-/// Connects and brings the county's schema up to date. On a thread of its own: the driver waits in a runtime
-/// of its own, which may not be started inside of the caller's.
-fn open_county(place: &Place, now: UtcMicros) -> Result<Session, OpenError> {
-    let open = || {
+/// Sees whether the server keeps its promises, and brings the county's schema up to date. On a thread of its
+/// own: the driver waits in a runtime of its own, which may not be started inside of the caller's.
+fn prepare_county(place: &Place, now: UtcMicros) -> Result<(), OpenError> {
+    let prepare = || {
         let mut session = Session::open(place, Purpose::Write)?;
-        migrate::postgres(&mut session, &place.schema, &place.name, now)?;
-        Ok(session)
+        session.warn_of_silent_damage(place)?;
+        migrate::postgres(&mut session, &place.schema, &place.name, now)
     };
-    match thread::scope(|scope| scope.spawn(open).join()) {
-        Ok(opened) => opened,
+    match thread::scope(|scope| scope.spawn(prepare).join()) {
+        Ok(prepared) => prepared,
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }

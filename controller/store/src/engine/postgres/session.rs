@@ -54,42 +54,46 @@ pub(in crate::engine) struct Session {
 impl Session {
     /// Connects, and refuses a server that does not keep the store's promises.
     pub(super) fn open(place: &Place, purpose: Purpose) -> Result<Self, OpenError> {
-        let unreadable = |error: StoreError| OpenError::Unreadable {
-            database: place.name.clone(),
-            reason: error.to_string(),
-        };
         let warned = Arc::new(AtomicBool::new(false));
         let mut config = place.config.clone();
         let heard = Arc::clone(&warned);
         config.notice_callback(move |notice| hear(&notice, &heard));
-        let client = config.connect(NoTls).map_err(failure).map_err(unreadable)?;
+        let client = config.connect(NoTls).map_err(failure).map_err(unreadable(place))?;
         let mut session = Self { client, statements: HashMap::new(), warned, deadline: None };
         session.check_promises(place)?;
-        session.batch(&settings(place, purpose)).map_err(unreadable)?;
+        session.batch(&settings(place, purpose)).map_err(unreadable(place))?;
         Ok(session)
     }
 
     fn check_promises(&mut self, place: &Place) -> Result<(), OpenError> {
-        for promise in &PROMISES {
-            let mut found = String::new();
-            self.walk("SELECT current_setting($1)", &[Value::from(promise.setting)], &mut |row| {
-                found = row.text(0).unwrap_or_default();
-                false
-            })
-            .map_err(|error| OpenError::Unreadable {
-                database: place.name.clone(),
-                reason: error.to_string(),
-            })?;
-            if !(promise.is_kept)(&found) {
-                return Err(OpenError::Setting {
-                    database: place.name.clone(),
-                    setting: promise.setting,
-                    found,
-                    remedy: promise.remedy,
-                });
+        for Promise { setting, is_kept, remedy } in &PROMISES {
+            let found = self.setting(setting).map_err(unreadable(place))?;
+            if !is_kept(&found) {
+                return Err(OpenError::Setting { database: place.name.clone(), setting, found, remedy });
             }
         }
         Ok(())
+    }
+
+    /// A server without checksums gives back what its disk spoilt as if it were right. It can be run so, and
+    /// whoever does shall know.
+    pub(super) fn warn_of_silent_damage(&mut self, place: &Place) -> Result<(), OpenError> {
+        if self.setting("data_checksums").map_err(unreadable(place))? == "off" {
+            tracing::warn!(
+                database = place.name,
+                "the database server does not notice damage on its disk: stop it and run pg_checksums --enable"
+            );
+        }
+        Ok(())
+    }
+
+    fn setting(&mut self, name: &str) -> Result<String, StoreError> {
+        let mut found = Ok(String::new());
+        self.walk("SELECT current_setting($1)", &[Value::from(name)], &mut |row| {
+            found = row.text(0);
+            false
+        })?;
+        found
     }
 
     /// Opens a transaction, of the kind that the connection is for.
@@ -176,6 +180,10 @@ impl Session {
     }
 }
 
+fn unreadable(place: &Place) -> impl Fn(StoreError) -> OpenError {
+    |error| OpenError::Unreadable { database: place.name.clone(), reason: error.to_string() }
+}
+
 /// A setting of the server that a promise of the store rests on.
 struct Promise {
     setting: &'static str,
@@ -240,4 +248,27 @@ fn hear(notice: &DbError, warned: &AtomicBool) {
 /// An ERROR at a COMMIT undid the transaction; a FATAL may have come after it was kept.
 fn is_refusal(told: &DbError) -> bool {
     told.parsed_severity() == Some(Severity::Error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_promises_less_is_refused_and_one_that_promises_more_is_not() {
+        let is_kept = |setting, found| {
+            let promise = PROMISES.iter().find(|promise| promise.setting == setting).unwrap();
+            (promise.is_kept)(found)
+        };
+        for (setting, kept, broken) in [
+            ("server_version_num", &["150000", "180004"][..], &["149999", "90624", ""][..]),
+            ("synchronous_commit", &["on", "remote_write", "remote_apply"], &["off", "local"]),
+            ("fsync", &["on"], &["off"]),
+            ("full_page_writes", &["on"], &["off"]),
+            ("server_encoding", &["UTF8"], &["SQL_ASCII", "LATIN1"]),
+        ] {
+            assert!(kept.iter().all(|found| is_kept(setting, found)), "{setting}");
+            assert!(!broken.iter().any(|found| is_kept(setting, found)), "{setting}");
+        }
+    }
 }
