@@ -1,6 +1,6 @@
 //! Where an exam's store is: a folder, or a schema on the server.
 
-use std::{path::PathBuf, thread};
+use std::{io::Write as _, path::PathBuf, sync::Once, thread};
 
 use crate::{OpenError, Store, conformance::START};
 
@@ -35,7 +35,14 @@ impl Place {
                 !required,
                 "{REQUIRED} is set and {SERVER} is not: there is no server to sit this exam on"
             );
-            eprintln!("not run: {SERVER} is not set; tests/run.sh sets it");
+            // Past what the test harness catches of tests that pass, and once for all of them.
+            static SAID: Once = Once::new();
+            SAID.call_once(|| {
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "not run: exams on PostgreSQL, {SERVER} is not set; tests/run.sh sets it"
+                );
+            });
             return None;
         };
         Some(Self::Schema(Schema { server, name: format!("exam_{}", uuid::Uuid::new_v4().simple()) }))
