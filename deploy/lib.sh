@@ -17,18 +17,19 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
 # install_packages PACKAGE... : Debian packages that were found missing, by apt-get.
 install_packages() {
     [ $# -gt 0 ] || return 0
     have apt-get || fail "these Debian packages or their like are missing, and there is no apt-get: $*"
-    local as_root=()
-    if [ "$(id -u)" -ne 0 ]; then
-        have sudo || fail "installing $* needs root: run 'apt-get install $*' as root, then this again"
-        as_root=(sudo)
-    fi
+    [ "$(id -u)" -eq 0 ] || have sudo ||
+        fail "installing $* needs root: run 'apt-get install $*' as root, then this again"
     say "Installing $*"
-    "${as_root[@]}" apt-get update -qq || say "apt-get update failed; trying with the lists that are here"
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    as_root apt-get update -qq || say "apt-get update failed; trying with the lists that are here"
+    as_root env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
         fail "apt-get could not install $*; its message stands above"
 }

@@ -42,9 +42,14 @@ main() {
 }
 
 every_check() {
+    PRIVATE=$(mktemp -d "${TMPDIR:-/tmp}/bbt-tests.XXXXXX")
+    trap leave EXIT
     section packages "Debian packages" debian_packages
     section toolchain "Rust toolchain and crates" toolchain
     section scripts "Syntax of the scripts" script_syntax
+    section postgres "A private PostgreSQL" start_postgres
+    # By the socket in that folder; the store's tests on PostgreSQL fail without an address when it is required.
+    export BBT_TEST_POSTGRES=postgres://bbt@${PRIVATE//\//%2F}/postgres BBT_TEST_POSTGRES_REQUIRED=1
     section format "Format" cargo fmt --all --check
     section clippy "Lints" cargo clippy --locked --workspace --all-targets -- -D warnings
     section doc "Documentation" documentation
@@ -87,11 +92,62 @@ debian_packages() {
         missing+=(npm)
     fi
     install_packages "${missing[@]}"
+    postgres_programs >/dev/null || install_postgres
     node_is_new_enough || fail "Node.js is $(node --version), the browser tests need $NODE_AT_LEAST or later"
 }
 
 node_is_new_enough() {
     have node && node -e "process.exit(parseInt(process.versions.node) >= $NODE_AT_LEAST ? 0 : 1)"
+}
+
+# Only the programs: told nothing, Debian's package makes and starts a server of its own.
+install_postgres() {
+    local told=/etc/postgresql-common/createcluster.conf
+    install_packages postgresql-common
+    as_root cp -p "$told" "$told.before-tests"
+    # Whatever becomes of the installation, the next one is told what it was told before.
+    # shellcheck disable=SC2064 # the name as it is now
+    trap "as_root mv -f '$told.before-tests' '$told'" EXIT
+    echo 'create_main_cluster = false' | as_root tee -a "$told" >/dev/null
+    install_packages postgresql
+}
+
+# The folder of the newest server's programs; they are not on PATH.
+postgres_programs() {
+    local programs
+    programs=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
+    [ -x "$programs/initdb" ] && echo "$programs"
+}
+
+# A server in a folder of its own, reached by a socket there and from nowhere else. It writes to the disk as in
+# earnest: the store refuses one that does not.
+start_postgres() {
+    local programs
+    programs=$(postgres_programs)
+    [ "$(id -u)" -ne 0 ] || chown postgres "$PRIVATE"
+    as_postgres "$programs/initdb" -D "$PRIVATE/data" -U bbt -A trust -E UTF8 --locale=C.UTF-8 -k --no-sync >/dev/null
+    # Its own words go to a file, else it would hold this section's.
+    as_postgres "$programs/pg_ctl" -D "$PRIVATE/data" -l "$PRIVATE/log" -o "-k '$PRIVATE' -c listen_addresses=''" \
+        -w start >/dev/null || fail "PostgreSQL did not start: $(cat "$PRIVATE/log")"
+    "$programs/postgres" --version
+}
+
+# The server's programs refuse root.
+as_postgres() {
+    if [ "$(id -u)" -ne 0 ]; then
+        "$@"
+    else
+        (cd "$PRIVATE" && setpriv --reuid=postgres --regid=postgres --init-groups "$@")
+    fi
+}
+
+# However the checks end.
+leave() {
+    if [ -e "$PRIVATE/data/postmaster.pid" ]; then
+        as_postgres "$(postgres_programs)/pg_ctl" -D "$PRIVATE/data" -m fast -w stop >/dev/null ||
+            say "PostgreSQL in $PRIVATE did not stop"
+    fi
+    rm -rf "$PRIVATE"
 }
 
 toolchain() {

@@ -17,7 +17,7 @@ use bbt_domain::{
 };
 use bbt_proto::report::v1::{Ack, Code, Verdict};
 use bbt_store::{
-    Receipt, StoreError,
+    Receipt, StoreError, Tx,
     reports::{Delivery, Opening, reports_commit, session_start},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -125,7 +125,7 @@ impl Ingest {
         self.context.store.write(move |tx| session_start(tx, &Actor::Device(device), &opening, now)).await
     }
 
-    /// Queues a batch. Batches of one stream are committed in the order of these calls.
+    /// Queues a batch. Batches of one device, and so of one stream, are committed in the order of these calls.
     pub async fn submit(
         &self,
         device: DeviceId,
@@ -141,8 +141,8 @@ impl Ingest {
         let told_state = reports.iter().any(|report| matches!(report.body, Body::State(_)));
         let row_ids = reports.iter().map(|_| new_id(contact.received)).collect();
         let delivery = Delivery { reports, row_ids, contact, session_run, school };
-        let receipt =
-            self.context.store.submit(move |tx| reports_commit(tx, &Actor::Device(device), &delivery)).await;
+        let commit = move |tx: &mut Tx<'_>| reports_commit(tx, &Actor::Device(device), &delivery);
+        let receipt = self.context.store.submit(*device.as_bytes(), commit).await;
         Submitted { device, told_state, reports: named, receipt, at }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bbt_domain::access::{Act, Actor, may};
 
-/// An operation that was not done. Nothing of it was stored.
+/// An operation that was not done. Nothing of it was stored, but for [`StoreError::Unknown`].
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// There is none, or the asker may not see it.
@@ -46,6 +46,12 @@ pub enum StoreError {
         /// Which value.
         what: &'static str,
     },
+    /// The server went away in the middle of a commit. What was written may be kept or not.
+    #[error("whether the change was kept is not known ({reason}): look at it before doing it again")]
+    Unknown {
+        /// What happened to the commit.
+        reason: String,
+    },
     /// The engine failed.
     #[error("the store failed: {0}")]
     Engine(Arc<dyn std::error::Error + Send + Sync>),
@@ -60,7 +66,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same operation may succeed later without anybody changing the request.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::DiskFull | Self::Engine(_) | Self::Closed | Self::TooSlow)
+        matches!(self, Self::DiskFull | Self::Engine(_) | Self::Closed | Self::TooSlow | Self::Unknown { .. })
     }
 }
 

@@ -5,9 +5,9 @@
 //! The text is written once for both engines: `$1, $2 …` in order of first use, ids from the program, times in
 //! microseconds, no triggers and no sequences.
 //!
-//! What is promised: a write's result is released only after its commit is on disk (`synchronous=FULL`); one
-//! write that fails undoes only itself; a read sees one consistent state and is ended after
-//! [`READ_DEADLINE`].
+//! What is promised, on SQLite and on PostgreSQL: a write's result is released only after its commit is on disk;
+//! one write that fails undoes only itself; writes leave what they would have left one after the other; a read
+//! sees one consistent state and is ended after [`READ_DEADLINE`].
 
 pub mod audit;
 pub mod contracts;
@@ -30,5 +30,5 @@ pub mod tickets;
 #[cfg(test)]
 mod conformance;
 
-pub use engine::{OpenError, READ_DEADLINE, Receipt, Row, Store, Tx, Value, probe::FsyncProbe};
+pub use engine::{OpenError, READ_DEADLINE, Receipt, Row, Store, Subject, Tx, Value, probe::FsyncProbe};
 pub use error::StoreError;

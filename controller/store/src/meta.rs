@@ -7,7 +7,7 @@ use bbt_domain::{
     time::UtcMicros,
 };
 
-use crate::{StoreError, Tx, error::permit, params};
+use crate::{StoreError, Tx, engine, error::permit, params};
 
 /// What the county is called and how its devices' names are rooted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,9 +68,8 @@ fn value(tx: &mut Tx<'_>, key: &str) -> Result<Option<String>, StoreError> {
     tx.query_first("SELECT value FROM meta WHERE key = $1", params![key], |row| row.text(0))
 }
 
-/// What the engine finds wrong with its own file; empty when it is whole.
+/// What the engine finds wrong with its own files; empty when they are whole.
 pub fn integrity_check(tx: &mut Tx<'_>, actor: &Actor) -> Result<Vec<String>, StoreError> {
     permit(actor, Act::AuditRead)?;
-    let found = tx.query("PRAGMA quick_check", params![], |row| row.text(0))?;
-    Ok(found.into_iter().filter(|line| line != "ok").collect())
+    engine::integrity_check(tx)
 }

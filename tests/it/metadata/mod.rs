@@ -38,18 +38,20 @@ const LICENCES: &[&str] = &[
 const DUPLICATES: &[(&str, &str)] = &[
     ("base64", "pem, under rcgen, is one step ahead of tonic"),
     ("bit-vec", "yasna, under rcgen, is behind proptest; it stands in the lock file and is not built"),
+    ("fallible-iterator", "postgres is behind rusqlite"),
     ("foldhash", "comes with the two hashbrown"),
     ("getrandom", "ring is behind password-hash and uuid"),
     ("hashbrown", "petgraph, only used to generate code, is behind indexmap and rusqlite"),
     ("prettyplease", "tonic-build is behind prost-build; both are only used to generate code"),
     ("syn", "derive macros are moving from 2 to 3; only used while compiling"),
     ("unicode-width", "miette, under protox, is behind; only used to generate code"),
+    ("wasi", "whoami, under postgres, is ahead of ring; both stand in the lock file and are not built"),
     ("windows-sys", "ring is behind everything else"),
 ];
 
 /// Packages in the lock file. A newcomer has to trust, download and compile each; to go beyond is a decision
 /// to be made on purpose, by changing this number.
-const PACKAGES_AT_MOST: usize = 320;
+const PACKAGES_AT_MOST: usize = 340;
 
 /// Which of our crates may name which in their manifest: the arrows of ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[

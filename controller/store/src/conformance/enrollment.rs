@@ -8,18 +8,21 @@ use crate::{
     enrollment::TokenRefusal,
 };
 
-#[tokio::test]
-async fn a_token_serves_its_uses_and_no_more() {
-    let exam = Exam::begin().await;
+exams![
+    a_token_serves_its_uses_and_no_more,
+    the_same_key_again_gets_the_same_device_and_takes_no_use,
+    unknown_and_expired_tokens_open_nothing,
+    a_revoked_device_does_not_come_back_by_its_old_token,
+];
+
+async fn a_token_serves_its_uses_and_no_more(exam: Exam) {
     exam.token(1, 2, START.plus(Duration::from_secs(60))).await;
     assert!(exam.enroll(1, 10, 10, START).await.is_ok());
     assert!(exam.enroll(1, 11, 11, START).await.is_ok());
     assert_eq!(exam.enroll(1, 12, 12, START).await, Err(TokenRefusal::Used));
 }
 
-#[tokio::test]
-async fn the_same_key_again_gets_the_same_device_and_takes_no_use() {
-    let exam = Exam::begin().await;
+async fn the_same_key_again_gets_the_same_device_and_takes_no_use(exam: Exam) {
     exam.token(1, 1, START.plus(Duration::from_secs(60))).await;
     let first = exam.enroll(1, 10, 10, START).await.unwrap();
     let exam = exam.reopen();
@@ -29,9 +32,7 @@ async fn the_same_key_again_gets_the_same_device_and_takes_no_use() {
     assert_eq!(devices.len(), 1);
 }
 
-#[tokio::test]
-async fn unknown_and_expired_tokens_open_nothing() {
-    let exam = Exam::begin().await;
+async fn unknown_and_expired_tokens_open_nothing(exam: Exam) {
     let end = START.plus(Duration::from_secs(60));
     exam.token(1, 1, end).await;
     assert_eq!(exam.enroll(2, 10, 10, START).await, Err(TokenRefusal::Unknown));
@@ -40,9 +41,7 @@ async fn unknown_and_expired_tokens_open_nothing() {
     assert!(devices.is_empty());
 }
 
-#[tokio::test]
-async fn a_revoked_device_does_not_come_back_by_its_old_token() {
-    let exam = Exam::begin().await;
+async fn a_revoked_device_does_not_come_back_by_its_old_token(exam: Exam) {
     let device = exam.device(7).await;
     let stand =
         |standing| move |tx: &mut crate::Tx<'_>| device_stand(tx, &Actor::Local, device, standing, "", START);

@@ -33,6 +33,25 @@ use crate::{
     },
 };
 
+exams![
+    a_full_disk_is_one_fault_one_ticket_one_message,
+    room_again_closes_a_ticket_that_nobody_accepted_and_says_so,
+    a_ticket_that_somebody_accepted_gets_a_note_once_and_ends_by_people,
+    twenty_times_is_one_flapping_fault_with_one_ticket,
+    a_false_alarm_is_not_opened_again_by_the_same_fault,
+    without_a_contract_there_is_a_ticket_and_nobody_to_tell,
+    a_silent_set_is_a_question_and_never_a_ticket_by_itself,
+    a_set_that_is_heard_again_withdraws_the_question,
+    broken_becomes_a_ticket_and_the_school_is_not_asked_again,
+    not_used_is_asked_again_after_further_days,
+    a_sealed_set_is_left_alone,
+    a_set_that_was_moved_away_is_left_alone,
+    a_question_without_an_answer_becomes_a_ticket_only_after_days_and_by_a_person,
+    a_message_is_due_until_it_is_delivered_or_given_up,
+    a_school_is_under_one_contract_at_a_time,
+    people_make_no_faults_and_the_controller_answers_no_questions,
+];
+
 const GIB: u64 = 1 << 30;
 /// A Monday, 09:00 in the county.
 const MONDAY: UtcMicros = UtcMicros::from_const(1_790_557_200_000_000);
@@ -58,8 +77,7 @@ fn fresh(ids: &mut u64) -> [u8; 16] {
 }
 
 impl County {
-    async fn begin() -> Self {
-        let exam = Exam::begin().await;
+    async fn begin(exam: Exam) -> Self {
         let device = exam.device(7).await;
         let mut county = Self { exam, device, now: MONDAY, seq: 0, ids: 0, rules: Rules::default() };
         let opening = Opening {
@@ -80,8 +98,8 @@ impl County {
         county
     }
 
-    async fn with_contract() -> Self {
-        let county = Self::begin().await;
+    async fn with_contract(exam: Exam) -> Self {
+        let county = Self::begin(exam).await;
         let contract = NewContract {
             id: ContractId::from_bytes([50; 16]),
             contractor: "维保公司".into(),
@@ -266,9 +284,8 @@ impl County {
     }
 }
 
-#[tokio::test]
-async fn a_full_disk_is_one_fault_one_ticket_one_message() {
-    let mut county = County::with_contract().await;
+async fn a_full_disk_is_one_fault_one_ticket_one_message(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.minutes(30, GIB).await;
     let faults = county.faults().await;
     assert_eq!(faults.len(), 1);
@@ -300,9 +317,8 @@ async fn a_full_disk_is_one_fault_one_ticket_one_message() {
     assert_eq!(states, [FaultState::Suspected, FaultState::Faulty]);
 }
 
-#[tokio::test]
-async fn room_again_closes_a_ticket_that_nobody_accepted_and_says_so() {
-    let mut county = County::with_contract().await;
+async fn room_again_closes_a_ticket_that_nobody_accepted_and_says_so(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.minutes(15, GIB).await;
     county.minutes(40, 50 * GIB).await;
     let tickets = county.tickets().await;
@@ -313,9 +329,8 @@ async fn room_again_closes_a_ticket_that_nobody_accepted_and_says_so() {
     assert_eq!(county.state().await, SetState::Ok);
 }
 
-#[tokio::test]
-async fn a_ticket_that_somebody_accepted_gets_a_note_once_and_ends_by_people() {
-    let mut county = County::with_contract().await;
+async fn a_ticket_that_somebody_accepted_gets_a_note_once_and_ends_by_people(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.minutes(15, GIB).await;
     county.act(Action::Accept, "").await.unwrap();
     assert_eq!(county.state().await, SetState::Repairing);
@@ -334,9 +349,8 @@ async fn a_ticket_that_somebody_accepted_gets_a_note_once_and_ends_by_people() {
     assert_eq!(ticket.events.last().map(|event| event.actor.as_str()), Some("local"));
 }
 
-#[tokio::test]
-async fn twenty_times_is_one_flapping_fault_with_one_ticket() {
-    let mut county = County::with_contract().await;
+async fn twenty_times_is_one_flapping_fault_with_one_ticket(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     for _ in 0..20 {
         county.minutes(12, GIB).await;
         county.minutes(35, 50 * GIB).await;
@@ -349,9 +363,8 @@ async fn twenty_times_is_one_flapping_fault_with_one_ticket() {
     assert_eq!(reopened, 19);
 }
 
-#[tokio::test]
-async fn a_false_alarm_is_not_opened_again_by_the_same_fault() {
-    let mut county = County::with_contract().await;
+async fn a_false_alarm_is_not_opened_again_by_the_same_fault(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.minutes(15, GIB).await;
     county.act(Action::CallFalse, "正在安装课件，已知").await.unwrap();
     county.minutes(30, GIB).await;
@@ -366,18 +379,16 @@ async fn a_false_alarm_is_not_opened_again_by_the_same_fault() {
     assert_eq!(county.tickets().await.len(), 2, "a new fault after quiet days is a new ticket");
 }
 
-#[tokio::test]
-async fn without_a_contract_there_is_a_ticket_and_nobody_to_tell() {
-    let mut county = County::begin().await;
+async fn without_a_contract_there_is_a_ticket_and_nobody_to_tell(exam: Exam) {
+    let mut county = County::begin(exam).await;
     county.minutes(15, GIB).await;
     let tickets = county.tickets().await;
     assert_eq!((tickets.len(), tickets[0].line.contractor.as_deref()), (1, None));
     assert_eq!(tickets[0].messages, []);
 }
 
-#[tokio::test]
-async fn a_silent_set_is_a_question_and_never_a_ticket_by_itself() {
-    let mut county = County::with_contract().await;
+async fn a_silent_set_is_a_question_and_never_a_ticket_by_itself(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.days_later(2);
     county.run().await;
     assert_eq!(county.inquiries().await, [], "Wednesday: not yet three days of expected hours");
@@ -393,9 +404,8 @@ async fn a_silent_set_is_a_question_and_never_a_ticket_by_itself() {
     assert_eq!((county.inquiries().await.len(), county.tickets().await.len()), (1, 0));
 }
 
-#[tokio::test]
-async fn a_set_that_is_heard_again_withdraws_the_question() {
-    let mut county = County::begin().await;
+async fn a_set_that_is_heard_again_withdraws_the_question(exam: Exam) {
+    let mut county = County::begin(exam).await;
     county.days_later(7);
     county.run().await;
     county.minutes(1, 50 * GIB).await;
@@ -404,9 +414,8 @@ async fn a_set_that_is_heard_again_withdraws_the_question() {
     assert_eq!(county.state().await, SetState::Ok);
 }
 
-#[tokio::test]
-async fn broken_becomes_a_ticket_and_the_school_is_not_asked_again() {
-    let mut county = County::with_contract().await;
+async fn broken_becomes_a_ticket_and_the_school_is_not_asked_again(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.days_later(7);
     county.run().await;
     let answered = county.answer(Answer::Broken).await.unwrap();
@@ -421,9 +430,8 @@ async fn broken_becomes_a_ticket_and_the_school_is_not_asked_again() {
     assert!(error.contains("answered already"), "{error}");
 }
 
-#[tokio::test]
-async fn not_used_is_asked_again_after_further_days() {
-    let mut county = County::begin().await;
+async fn not_used_is_asked_again_after_further_days(exam: Exam) {
+    let mut county = County::begin(exam).await;
     county.days_later(7);
     county.run().await;
     county.answer(Answer::NotUsed).await.unwrap();
@@ -440,31 +448,31 @@ async fn not_used_is_asked_again_after_further_days() {
     assert_eq!(states, [InquiryState::Open, InquiryState::Answered]);
 }
 
-#[tokio::test]
-async fn sealed_and_moved_sets_are_left_alone() {
-    for answer in [Answer::Sealed, Answer::Moved] {
-        let mut county = County::begin().await;
-        county.days_later(7);
-        county.run().await;
-        county.answer(answer).await.unwrap();
-        county.days_later(30);
-        county.run().await;
-        assert_eq!((county.inquiries().await.len(), county.tickets().await.len()), (1, 0), "{answer:?}");
-        assert_eq!(county.state().await, SetState::Sealed);
-        let now = county.now;
-        let line = county
-            .exam
-            .store
-            .read(move |tx| set_find(tx, &Actor::Local, SetRef::Id(SET), now))
-            .await
-            .unwrap();
-        assert_eq!((line.standing, line.place), (SetStanding::Sealed, None));
-    }
+async fn a_sealed_set_is_left_alone(exam: Exam) {
+    left_alone_after(exam, Answer::Sealed).await;
 }
 
-#[tokio::test]
-async fn a_question_without_an_answer_becomes_a_ticket_only_after_days_and_by_a_person() {
-    let mut county = County::with_contract().await;
+async fn a_set_that_was_moved_away_is_left_alone(exam: Exam) {
+    left_alone_after(exam, Answer::Moved).await;
+}
+
+async fn left_alone_after(exam: Exam, answer: Answer) {
+    let mut county = County::begin(exam).await;
+    county.days_later(7);
+    county.run().await;
+    county.answer(answer).await.unwrap();
+    county.days_later(30);
+    county.run().await;
+    assert_eq!((county.inquiries().await.len(), county.tickets().await.len()), (1, 0));
+    assert_eq!(county.state().await, SetState::Sealed);
+    let now = county.now;
+    let line =
+        county.exam.store.read(move |tx| set_find(tx, &Actor::Local, SetRef::Id(SET), now)).await.unwrap();
+    assert_eq!((line.standing, line.place), (SetStanding::Sealed, None));
+}
+
+async fn a_question_without_an_answer_becomes_a_ticket_only_after_days_and_by_a_person(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.days_later(7);
     county.run().await;
     let error = county.escalate().await.unwrap_err().to_string();
@@ -474,9 +482,8 @@ async fn a_question_without_an_answer_becomes_a_ticket_only_after_days_and_by_a_
     assert_eq!((line.state, county.tickets().await.len()), (InquiryState::Escalated, 1));
 }
 
-#[tokio::test]
-async fn a_message_is_due_until_it_is_delivered_or_given_up() {
-    let mut county = County::with_contract().await;
+async fn a_message_is_due_until_it_is_delivered_or_given_up(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.minutes(15, GIB).await;
     let now = county.now;
     let due = county.exam.store.read(move |tx| messages_due(tx, &DECIDER, now, 10)).await.unwrap();
@@ -498,9 +505,8 @@ async fn a_message_is_due_until_it_is_delivered_or_given_up() {
     assert_eq!(messages[0].state, MessageState::Delivered);
 }
 
-#[tokio::test]
-async fn a_school_is_under_one_contract_at_a_time() {
-    let county = County::with_contract().await;
+async fn a_school_is_under_one_contract_at_a_time(exam: Exam) {
+    let county = County::with_contract(exam).await;
     let second = NewContract {
         id: ContractId::from_bytes([51; 16]),
         contractor: "另一公司".into(),
@@ -524,9 +530,8 @@ async fn a_school_is_under_one_contract_at_a_time() {
     );
 }
 
-#[tokio::test]
-async fn people_make_no_faults_and_the_controller_answers_no_questions() {
-    let mut county = County::with_contract().await;
+async fn people_make_no_faults_and_the_controller_answers_no_questions(exam: Exam) {
+    let mut county = County::with_contract(exam).await;
     county.minutes(15, GIB).await;
     let (rules, now) = (county.rules.clone(), county.now);
     let ids = [(); 2].map(|()| FaultId::from_bytes([1; 16]));

@@ -1,12 +1,37 @@
 //! One exam for every engine: what the operations promise, asked of a real store.
+//!
+//! An exam is a plain function of an [`Exam`]; the list `exams![…]` at the head of its file makes a test of it on
+//! each engine, and one that is in no list is dead code. Those on PostgreSQL need `BBT_TEST_POSTGRES`, the address
+//! of a database in which they may make schemas; `tests/run.sh` starts a server and sets it. Without it they say
+//! so and pass, unless `BBT_TEST_POSTGRES_REQUIRED` is set.
+
+/// Makes tests of exams: `exams![one, two]` on both engines, `exams![on postgres: three]` on one.
+macro_rules! exams {
+    (on $engine:ident: $($exam:ident),+ $(,)?) => {
+        mod $engine {
+            $(
+                #[tokio::test]
+                async fn $exam() {
+                    crate::conformance::$engine(super::$exam).await;
+                }
+            )+
+        }
+    };
+    ($($exam:ident),+ $(,)?) => {
+        exams![on sqlite: $($exam),+];
+        exams![on postgres: $($exam),+];
+    };
+}
 
 mod enrollment;
 mod faults;
+mod place;
 mod reports;
+mod server;
 mod sets;
+mod sqlite_file;
 mod store;
-
-use std::sync::Arc;
+mod twins;
 
 use bbt_domain::{
     access::Actor,
@@ -16,14 +41,18 @@ use bbt_domain::{
     set_code::SetCode,
     time::UtcMicros,
 };
+use serde_json::json;
 
 use crate::{
-    Store,
+    Store, StoreError, Tx,
+    audit::audit_note,
     enrollment::{Enrolled, Enrolling, NewCertificate, NewToken, TokenRefusal, device_enroll, token_create},
     meta::{County, county_create},
+    params,
     schools::school_add,
     sets::NewSet,
 };
+use place::Place;
 
 /// When every exam begins.
 pub(super) const START: UtcMicros = UtcMicros::from_const(1_790_000_000_000_000);
@@ -33,17 +62,44 @@ pub(super) fn new_set(device: u8) -> NewSet {
     NewSet { id: SetId::from_bytes([device; 16]), codes: vec![SetCode::from_random(u32::from(device))] }
 }
 
-/// A store in a folder of its own with one school, and the folder that goes when it does.
+/// Sits an exam on a file.
+async fn sqlite<F: Future<Output = ()>>(exam: impl FnOnce(Exam) -> F) {
+    exam(Exam::begin(Place::folder()).await).await;
+}
+
+/// Sits an exam on the server, if there is one.
+async fn postgres<F: Future<Output = ()>>(exam: impl FnOnce(Exam) -> F) {
+    if let Some(place) = Place::schema() {
+        exam(Exam::begin(place).await).await;
+    }
+}
+
+/// Notes a step that no program of today knows.
+fn become_newer(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
+    let sql = "INSERT INTO schema_migration (version, checksum, applied_us) VALUES (99, $1, 0)";
+    tx.execute(sql, params![vec![0_u8; 32]])
+}
+
+/// Reads a number, writes the next, and adds a line to the audit: what goes wrong unless it is done alone.
+fn count_up(tx: &mut Tx<'_>) -> Result<i64, StoreError> {
+    let found = tx.query_first("SELECT value FROM meta WHERE key = 'count'", params![], |row| row.text(0))?;
+    let next = found.map_or(1, |text| text.parse::<i64>().expect("a number") + 1);
+    tx.execute("DELETE FROM meta WHERE key = 'count'", params![])?;
+    tx.execute("INSERT INTO meta (key, value) VALUES ('count', $1)", params![next.to_string()])?;
+    audit_note(tx, &Actor::System("exam"), "count", &next.to_string(), &json!({}), START)?;
+    Ok(next)
+}
+
+/// A store in a place of its own with one school. The place goes when the exam is over.
 pub(super) struct Exam {
     pub(super) store: Store,
-    pub(super) folder: Arc<tempfile::TempDir>,
+    place: Place,
 }
 
 impl Exam {
-    /// An empty county with the school `T1`.
-    pub(super) async fn begin() -> Self {
-        let folder = Arc::new(tempfile::tempdir().expect("a folder"));
-        let exam = Self { store: open(&folder), folder };
+    /// A county with the school `T1`.
+    async fn begin(place: Place) -> Self {
+        let exam = Self { store: place.open().expect("a store"), place };
         let county = County {
             name: "梁河县".into(),
             trust_domain: TrustDomain::from_random([1; 16]),
@@ -63,9 +119,9 @@ impl Exam {
 
     /// Closes the store and opens it again.
     pub(super) fn reopen(self) -> Self {
-        let Self { store, folder } = self;
+        let Self { store, place } = self;
         drop(store);
-        Self { store: open(&folder), folder }
+        Self { store: place.open().expect("a store"), place }
     }
 
     /// A token of `uses`; its secret's hash is 32 times `secret`.
@@ -111,8 +167,4 @@ impl Exam {
         self.token(device, 1, START.plus(std::time::Duration::from_secs(60))).await;
         self.enroll(device, device, device, START).await.expect("a device").device
     }
-}
-
-fn open(folder: &tempfile::TempDir) -> Store {
-    Store::open(&folder.path().join("county.db"), START).expect("a store")
 }

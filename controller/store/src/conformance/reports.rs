@@ -15,6 +15,18 @@ use crate::{
     reports::{Delivery, Opening, reports_commit, session_start},
 };
 
+exams![
+    a_report_counts_once_however_often_it_comes_and_after_a_restart_too,
+    the_same_number_of_another_run_is_another_report,
+    only_the_newest_sessions_run_changes_the_current_state_and_only_forwards,
+    a_second_stream_of_the_same_run_goes_on_counting,
+    a_report_that_names_another_device_stores_nothing,
+    an_unreadable_report_is_kept_apart_and_holds_up_nobody,
+    a_gap_is_shown_with_its_span_and_reason,
+    samples_are_kept_as_they_came_and_dated_by_the_monotonic_clock,
+    a_device_that_was_never_recorded_opens_no_session,
+];
+
 fn run(n: u8) -> RunId {
     RunId::from_bytes([n; 16])
 }
@@ -94,9 +106,7 @@ fn host(file: &DeviceFile) -> Option<String> {
     file.line.host_name.clone()
 }
 
-#[tokio::test]
-async fn a_report_counts_once_however_often_it_comes_and_after_a_restart_too() {
-    let exam = Exam::begin().await;
+async fn a_report_counts_once_however_often_it_comes_and_after_a_restart_too(exam: Exam) {
     let device = exam.device(7).await;
     exam.open_session(device, run(1)).await;
     let batch = || (1..=3).map(|seq| report(device, run(1), seq, samples(seq as u8))).collect::<Vec<_>>();
@@ -107,9 +117,7 @@ async fn a_report_counts_once_however_often_it_comes_and_after_a_restart_too() {
     assert_eq!(exam.file(device).await.history_frames, 3);
 }
 
-#[tokio::test]
-async fn the_same_number_of_another_run_is_another_report() {
-    let exam = Exam::begin().await;
+async fn the_same_number_of_another_run_is_another_report(exam: Exam) {
     let device = exam.device(7).await;
     exam.open_session(device, run(1)).await;
     for of in [run(1), run(2)] {
@@ -118,9 +126,7 @@ async fn the_same_number_of_another_run_is_another_report() {
     }
 }
 
-#[tokio::test]
-async fn only_the_newest_sessions_run_changes_the_current_state_and_only_forwards() {
-    let exam = Exam::begin().await;
+async fn only_the_newest_sessions_run_changes_the_current_state_and_only_forwards(exam: Exam) {
     let device = exam.device(7).await;
     exam.open_session(device, run(1)).await;
     exam.deliver(device, run(1), vec![report(device, run(1), 5, state(true, "five"))]).await.unwrap();
@@ -137,9 +143,7 @@ async fn only_the_newest_sessions_run_changes_the_current_state_and_only_forward
     assert_eq!(host(&exam.file(device).await).as_deref(), Some("now"));
 }
 
-#[tokio::test]
-async fn a_second_stream_of_the_same_run_goes_on_counting() {
-    let exam = Exam::begin().await;
+async fn a_second_stream_of_the_same_run_goes_on_counting(exam: Exam) {
     let device = exam.device(7).await;
     exam.open_session(device, run(1)).await;
     exam.deliver(device, run(1), vec![report(device, run(1), 9, state(true, "nine"))]).await.unwrap();
@@ -148,9 +152,7 @@ async fn a_second_stream_of_the_same_run_goes_on_counting() {
     assert_eq!(host(&exam.file(device).await).as_deref(), Some("nine"));
 }
 
-#[tokio::test]
-async fn a_report_that_names_another_device_stores_nothing() {
-    let exam = Exam::begin().await;
+async fn a_report_that_names_another_device_stores_nothing(exam: Exam) {
     let (device, other) = (exam.device(7).await, exam.device(8).await);
     exam.open_session(device, run(1)).await;
     let decided = exam.deliver(device, run(1), vec![report(other, run(1), 1, samples(1))]).await.unwrap();
@@ -161,9 +163,7 @@ async fn a_report_that_names_another_device_stores_nothing() {
     assert_eq!(decided, [Decision::Committed], "and its number was not taken");
 }
 
-#[tokio::test]
-async fn an_unreadable_report_is_kept_apart_and_holds_up_nobody() {
-    let exam = Exam::begin().await;
+async fn an_unreadable_report_is_kept_apart_and_holds_up_nobody(exam: Exam) {
     let device = exam.device(7).await;
     exam.open_session(device, run(1)).await;
     let bad = Body::Unreadable { reason: "it is noise".into(), bytes: vec![0xff; 10] };
@@ -176,9 +176,7 @@ async fn an_unreadable_report_is_kept_apart_and_holds_up_nobody() {
     assert_eq!((file.quarantined, file.history_frames), (1, 1));
 }
 
-#[tokio::test]
-async fn a_gap_is_shown_with_its_span_and_reason() {
-    let exam = Exam::begin().await;
+async fn a_gap_is_shown_with_its_span_and_reason(exam: Exam) {
     let device = exam.device(7).await;
     exam.open_session(device, run(1)).await;
     let gap = Gap {
@@ -201,9 +199,7 @@ async fn a_gap_is_shown_with_its_span_and_reason() {
     assert_eq!(gaps[0].to.since(gaps[0].from), Duration::from_secs(540));
 }
 
-#[tokio::test]
-async fn samples_are_kept_as_they_came_and_dated_by_the_monotonic_clock() {
-    let exam = Exam::begin().await;
+async fn samples_are_kept_as_they_came_and_dated_by_the_monotonic_clock(exam: Exam) {
     let device = exam.device(7).await;
     exam.open_session(device, run(1)).await;
     exam.deliver(device, run(1), vec![report(device, run(1), 1, samples(42))]).await.unwrap();
@@ -212,9 +208,7 @@ async fn samples_are_kept_as_they_came_and_dated_by_the_monotonic_clock() {
     assert_eq!((at, mono, body), (START.plus(Duration::from_secs(9)), 1_000_000, vec![42]));
 }
 
-#[tokio::test]
-async fn a_device_that_was_never_recorded_opens_no_session() {
-    let exam = Exam::begin().await;
+async fn a_device_that_was_never_recorded_opens_no_session(exam: Exam) {
     let stranger = Actor::Device(DeviceId::from_bytes([0xee; 16]));
     let opening = Opening {
         run: run(1),

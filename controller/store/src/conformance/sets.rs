@@ -18,6 +18,15 @@ use crate::{
     sets::{SetFilter, SetRef, devices_without_set, set_adopt, set_bind, set_find, set_list, set_stand},
 };
 
+exams![
+    a_device_that_nobody_placed_has_a_set_of_its_own,
+    a_code_that_is_taken_is_not_given_again,
+    a_set_stands_in_one_room_and_its_moves_are_kept,
+    a_room_of_another_school_is_refused_with_the_remedy,
+    lists_follow_school_and_room_and_filters_find,
+    a_sealed_set_is_shown_as_such,
+];
+
 fn set(number: u8) -> SetRef {
     SetRef::Id(SetId::from_bytes([number; 16]))
 }
@@ -49,9 +58,7 @@ impl Exam {
     }
 }
 
-#[tokio::test]
-async fn a_device_that_nobody_placed_has_a_set_of_its_own() {
-    let exam = Exam::begin().await;
+async fn a_device_that_nobody_placed_has_a_set_of_its_own(exam: Exam) {
     let (one, two) = (exam.device(7).await, exam.device(8).await);
     let sets = exam.sets(SetFilter::default()).await;
     let of = |device| sets.iter().find(|line| line.devices[0].id == device).map(|line| (line.id, line.code));
@@ -63,9 +70,7 @@ async fn a_device_that_nobody_placed_has_a_set_of_its_own() {
     assert_eq!(Some((found.id, found.code)), of(one), "and is found by the code on its label");
 }
 
-#[tokio::test]
-async fn a_code_that_is_taken_is_not_given_again() {
-    let exam = Exam::begin().await;
+async fn a_code_that_is_taken_is_not_given_again(exam: Exam) {
     let device = exam.device(7).await;
     exam.store
         .write(move |tx| {
@@ -91,9 +96,7 @@ async fn a_code_that_is_taken_is_not_given_again() {
     assert_eq!((found.code, found.devices[0].id), (free, device));
 }
 
-#[tokio::test]
-async fn a_set_stands_in_one_room_and_its_moves_are_kept() {
-    let exam = Exam::begin().await;
+async fn a_set_stands_in_one_room_and_its_moves_are_kept(exam: Exam) {
     exam.device(7).await;
     let (first, second) = (exam.room(1, "3号楼201").await, exam.room(2, "3号楼202").await);
     exam.bind(set(7), first, 10).await.unwrap();
@@ -117,9 +120,7 @@ async fn a_set_stands_in_one_room_and_its_moves_are_kept() {
     assert_eq!(moves, [(at(10), Some(at(30))), (at(30), None)], "binding to the same room again is nothing");
 }
 
-#[tokio::test]
-async fn a_room_of_another_school_is_refused_with_the_remedy() {
-    let exam = Exam::begin().await;
+async fn a_room_of_another_school_is_refused_with_the_remedy(exam: Exam) {
     exam.device(7).await;
     let other = SchoolCode::parse("T2").unwrap();
     let room = NewRoom {
@@ -139,9 +140,7 @@ async fn a_room_of_another_school_is_refused_with_the_remedy() {
     assert!(error.contains("T1") && error.contains("T2") && error.contains("own school"), "{error}");
 }
 
-#[tokio::test]
-async fn lists_follow_school_and_room_and_filters_find() {
-    let exam = Exam::begin().await;
+async fn lists_follow_school_and_room_and_filters_find(exam: Exam) {
     for number in [7, 8, 9] {
         exam.device(number).await;
     }
@@ -164,9 +163,7 @@ async fn lists_follow_school_and_room_and_filters_find() {
     assert_eq!(exam.sets(filter).await, []);
 }
 
-#[tokio::test]
-async fn a_sealed_set_is_shown_as_such() {
-    let exam = Exam::begin().await;
+async fn a_sealed_set_is_shown_as_such(exam: Exam) {
     exam.device(7).await;
     let SetRef::Id(id) = set(7) else { unreachable!() };
     let seal =

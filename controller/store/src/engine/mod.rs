@@ -1,12 +1,19 @@
-//! The engine below the operations: transactions, parameters, rows.
+//! The engines below the operations: transactions, parameters, rows.
 
+mod dialect;
+mod job;
 mod migrate;
+mod postgres;
 pub(crate) mod probe;
 mod sqlite;
+mod store;
 
 use std::time::Duration;
 
-pub use sqlite::{OpenError, Receipt, Store};
+use dialect::Whole;
+pub(crate) use dialect::integrity_check;
+pub use job::Receipt;
+pub use store::{OpenError, Store, Subject};
 
 use crate::error::StoreError;
 
@@ -95,15 +102,39 @@ macro_rules! params {
 }
 
 /// A transaction that operations run on.
+///
+/// A statement that fails fails the operation, whatever the operation makes of the error: PostgreSQL has
+/// undone the transaction by then, and SQLite shall not be kinder.
 pub struct Tx<'a> {
-    connection: &'a rusqlite::Connection,
+    engine: Engine<'a>,
+    failure: Option<StoreError>,
 }
 
-impl Tx<'_> {
+enum Engine<'a> {
+    Sqlite(&'a rusqlite::Connection),
+    Postgres(&'a mut postgres::Session),
+}
+
+impl<'a> Tx<'a> {
+    fn on_sqlite(connection: &'a rusqlite::Connection) -> Self {
+        Self { engine: Engine::Sqlite(connection), failure: None }
+    }
+
+    fn on_postgres(session: &'a mut postgres::Session) -> Self {
+        Self { engine: Engine::Postgres(session), failure: None }
+    }
+
+    /// Of the first statement that failed.
+    fn failure(&self) -> Option<&StoreError> {
+        self.failure.as_ref()
+    }
+
     /// Runs a statement; the number of rows it changed.
     pub fn execute(&mut self, sql: &str, params: &[Value]) -> Result<usize, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(sqlite::failure)?;
-        statement.execute(sqlite::bind(params)).map_err(sqlite::failure)
+        self.unless_failed(|engine| match engine {
+            Engine::Sqlite(connection) => sqlite::execute(connection, sql, params),
+            Engine::Postgres(session) => session.execute(sql, params),
+        })
     }
 
     /// All rows of a query, each made into a value.
@@ -113,13 +144,19 @@ impl Tx<'_> {
         params: &[Value],
         mut take: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(sqlite::failure)?;
-        let mut rows = statement.query(sqlite::bind(params)).map_err(sqlite::failure)?;
         let mut taken = Vec::new();
-        while let Some(row) = rows.next().map_err(sqlite::failure)? {
-            taken.push(take(&Row { row })?);
-        }
-        Ok(taken)
+        let mut refused = None;
+        self.walk(sql, params, &mut |row| match take(row) {
+            Ok(value) => {
+                taken.push(value);
+                true
+            }
+            Err(error) => {
+                refused = Some(error);
+                false
+            }
+        })?;
+        refused.map_or(Ok(taken), Err)
     }
 
     /// The first row of a query, if there is one.
@@ -129,29 +166,58 @@ impl Tx<'_> {
         params: &[Value],
         take: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let mut statement = self.connection.prepare_cached(sql).map_err(sqlite::failure)?;
-        let mut rows = statement.query(sqlite::bind(params)).map_err(sqlite::failure)?;
-        match rows.next().map_err(sqlite::failure)? {
-            Some(row) => take(&Row { row }).map(Some),
-            None => Ok(None),
+        let mut take = Some(take);
+        let mut first = None;
+        self.walk(sql, params, &mut |row| {
+            first = take.take().map(|take| take(row));
+            false
+        })?;
+        first.transpose()
+    }
+
+    /// Shows row after row to `visit` until it has seen enough.
+    fn walk(
+        &mut self,
+        sql: &str,
+        params: &[Value],
+        visit: &mut dyn FnMut(&Row<'_>) -> bool,
+    ) -> Result<(), StoreError> {
+        self.unless_failed(|engine| match engine {
+            Engine::Sqlite(connection) => sqlite::walk(connection, sql, params, visit),
+            Engine::Postgres(session) => session.walk(sql, params, visit),
+        })
+    }
+
+    fn unless_failed<T>(
+        &mut self,
+        statement: impl FnOnce(&mut Engine<'a>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
         }
+        statement(&mut self.engine).inspect_err(|error| self.failure = Some(error.clone()))
     }
 }
 
 /// One row of a query; columns are counted from 0.
 pub struct Row<'a> {
-    row: &'a rusqlite::Row<'a>,
+    cells: Cells<'a>,
+}
+
+enum Cells<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a ::postgres::Row),
 }
 
 impl Row<'_> {
     /// An integer.
     pub fn int(&self, column: usize) -> Result<i64, StoreError> {
-        self.row.get(column).map_err(sqlite::failure)
+        Ok(self.get::<Whole>(column)?.0)
     }
 
     /// An integer or NULL.
     pub fn int_opt(&self, column: usize) -> Result<Option<i64>, StoreError> {
-        self.row.get(column).map_err(sqlite::failure)
+        Ok(self.get::<Option<Whole>>(column)?.map(|whole| whole.0))
     }
 
     /// A boolean.
@@ -161,28 +227,31 @@ impl Row<'_> {
 
     /// A text.
     pub fn text(&self, column: usize) -> Result<String, StoreError> {
-        self.row.get(column).map_err(sqlite::failure)
+        self.get(column)
     }
 
     /// A text or NULL.
     pub fn text_opt(&self, column: usize) -> Result<Option<String>, StoreError> {
-        self.row.get(column).map_err(sqlite::failure)
+        self.get(column)
     }
 
     /// Bytes.
     pub fn bytes(&self, column: usize) -> Result<Vec<u8>, StoreError> {
-        self.row.get(column).map_err(sqlite::failure)
+        self.get(column)
     }
 
     /// Bytes or NULL.
     pub fn bytes_opt(&self, column: usize) -> Result<Option<Vec<u8>>, StoreError> {
-        self.row.get(column).map_err(sqlite::failure)
+        self.get(column)
     }
 
     /// Sixteen or thirty-two bytes: an id or a hash, named in the error when it is not.
     pub fn array<const N: usize>(&self, column: usize, what: &'static str) -> Result<[u8; N], StoreError> {
-        let bytes = self.row.get_ref(column).map_err(sqlite::failure)?;
-        bytes.as_blob().ok().and_then(|b| b.try_into().ok()).ok_or(StoreError::Damaged { what })
+        let bytes = match &self.cells {
+            Cells::Sqlite(row) => row.get_ref(column).map_err(dialect::sqlite_failure)?.as_blob().ok(),
+            Cells::Postgres(row) => row.try_get(column).map_err(dialect::postgres_failure)?,
+        };
+        bytes.and_then(|bytes| bytes.try_into().ok()).ok_or(StoreError::Damaged { what })
     }
 
     /// A time.
@@ -193,5 +262,15 @@ impl Row<'_> {
     /// A time or NULL.
     pub fn time_opt(&self, column: usize) -> Result<Option<bbt_domain::time::UtcMicros>, StoreError> {
         Ok(self.int_opt(column)?.map(bbt_domain::time::UtcMicros::from_micros))
+    }
+
+    fn get<T>(&self, column: usize) -> Result<T, StoreError>
+    where
+        T: rusqlite::types::FromSql + ::postgres::types::FromSqlOwned,
+    {
+        match &self.cells {
+            Cells::Sqlite(row) => row.get(column).map_err(dialect::sqlite_failure),
+            Cells::Postgres(row) => row.try_get(column).map_err(dialect::postgres_failure),
+        }
     }
 }

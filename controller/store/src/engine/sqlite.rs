@@ -7,21 +7,23 @@
 //! anew, because a file whose fsync failed once says nothing true any more.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use bbt_domain::time::UtcMicros;
-use rusqlite::{Connection, ErrorCode, OpenFlags, ToSql, types::ToSqlOutput};
-use tokio::sync::{mpsc, oneshot};
+use rusqlite::{Connection, OpenFlags};
+use tokio::sync::mpsc;
 
-use super::{READ_DEADLINE, Tx, Value, migrate};
+use super::{
+    Cells, OpenError, READ_DEADLINE, Row, Tx, Value, dialect::sqlite_failure as failure, job::Job, migrate,
+    store::Health,
+};
 use crate::error::StoreError;
 
 /// Writes waiting for the writer; beyond it callers wait for room, and so read no more from their devices.
@@ -39,161 +41,46 @@ const READ_QUEUE: usize = 256;
 const CHECKPOINT_PAGES: i64 = 4_096;
 /// Beyond this size of the log, reads that hold it from being folded back are ended.
 const WAL_LIMIT_BYTES: u64 = 256 << 20;
+/// Its length is looked at once in so many commits: a call to the system, and it grows slowly.
+const LOG_LOOK_COMMITS: u64 = 64;
 /// Statements kept prepared per connection: every operation has a few.
 const STATEMENT_CACHE: usize = 256;
 /// The oldest engine with the fixes relied on (WAL reset, 3.51.3).
 const SQLITE_MINIMUM: i32 = 3_051_003;
 
-/// Why a store could not be opened. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The file could not be opened.
-    #[error("the database {path} cannot be opened: {reason}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the engine says.
-        reason: String,
-    },
-    /// Written by a newer program.
-    #[error(
-        "the database {path} has schema {found}, this program knows up to {known}: it was written by a newer bbt-controller; use that version, nothing was changed"
-    )]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its schema.
-        found: i64,
-        /// The newest known here.
-        known: i64,
-    },
-    /// A migration that was applied is not the one known here.
-    #[error(
-        "the database {path} was changed by another migration {version} than this program's: restore a backup"
-    )]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-        /// The migration.
-        version: i64,
-    },
-    /// A setting that the promises rest on did not take.
-    #[error("the database {path} does not accept {setting} (it says {found}): is it on a local disk?")]
-    Setting {
-        /// The file.
-        path: PathBuf,
-        /// The setting.
-        setting: &'static str,
-        /// What it is instead.
-        found: String,
-    },
-    /// The folder is on a network file system.
-    #[error("the folder of {path} is on a network file system ({kind}): put the data on a local disk")]
-    Network {
-        /// The file.
-        path: PathBuf,
-        /// nfs, smb, …
-        kind: &'static str,
-    },
-    /// Threads could not be started.
-    #[error("the store's threads cannot be started: {0}")]
-    Threads(std::io::Error),
+/// The engine in a file of this machine.
+pub(super) struct Sqlite {
+    writes: Option<mpsc::Sender<Box<dyn Job>>>,
+    reads: mpsc::Sender<Box<dyn Job>>,
+    writer: Option<thread::JoinHandle<()>>,
 }
 
-/// The county's store. Cheap to clone; closed when the last clone is dropped.
-#[derive(Clone)]
-pub struct Store {
-    inner: Arc<Inner>,
-}
+/// Counts up when the log is too long; readers end what they do.
+type EndReads = Arc<AtomicU64>;
 
-struct Inner {
-    writes: Option<mpsc::Sender<Box<dyn WriteJob>>>,
-    reads: Option<mpsc::Sender<ReadJob>>,
-    writer: Mutex<Option<thread::JoinHandle<()>>>,
-    health: Arc<Health>,
-}
-
-/// What the writer last knew of itself.
-#[derive(Default)]
-struct Health {
-    failing: AtomicBool,
-    commits: AtomicU64,
-    writes: AtomicU64,
-    /// Raised when the log is too long; readers end what they do.
-    end_reads: AtomicU64,
-    reason: Mutex<Option<String>>,
-}
-
-type ReadJob = Box<dyn FnOnce(&mut Reader) + Send>;
-
-/// One queued write with its result type erased.
-trait WriteJob: Send {
-    /// Runs the operation; whether it is to be kept.
-    fn run(&mut self, tx: &mut Tx<'_>) -> bool;
-    /// Releases the result.
-    fn finish(self: Box<Self>, commit: Result<(), StoreError>);
-}
-
-struct Pending<T, F> {
-    operation: F,
-    result: Option<Result<T, StoreError>>,
-    reply: oneshot::Sender<Result<T, StoreError>>,
-}
-
-impl<T, F> WriteJob for Pending<T, F>
-where
-    T: Send,
-    F: Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send,
-{
-    fn run(&mut self, tx: &mut Tx<'_>) -> bool {
-        let result = catch_unwind(AssertUnwindSafe(|| (self.operation)(tx)));
-        let result = result.unwrap_or_else(|panic| Err(StoreError::Bug(panic_text(panic.as_ref()))));
-        let keep = result.is_ok();
-        self.result = Some(result);
-        keep
-    }
-
-    fn finish(self: Box<Self>, commit: Result<(), StoreError>) {
-        let result = match (self.result, commit) {
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (Some(Err(error)), _) => Err(error),
-            (_, Err(error)) => Err(error),
-            (None, Ok(())) => Err(StoreError::Closed),
-        };
-        // A caller that went away wants no answer.
-        let _ = self.reply.send(result);
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no message".to_owned())
-}
-
-impl Store {
-    /// Opens the database at `path`, makes it if absent, and brings its schema up to date. `now` dates the
-    /// migrations.
-    pub fn open(path: &Path, now: UtcMicros) -> Result<Self, OpenError> {
+impl Sqlite {
+    pub(super) fn open(path: &Path, health: Arc<Health>, now: UtcMicros) -> Result<Self, OpenError> {
         refuse_network(path)?;
         let mut connection = open_writer(path)?;
-        migrate::run(&mut connection, path, now)?;
-        let health = Arc::new(Health::default());
+        migrate::sqlite(&mut connection, &path.display().to_string(), now)?;
+        let end_reads = EndReads::default();
 
         let (writes, queue) = mpsc::channel(WRITE_QUEUE);
-        let writer =
-            Writer { connection: Some(connection), path: path.to_owned(), health: Arc::clone(&health) };
+        let writer = Writer {
+            connection: Some(connection),
+            path: path.to_owned(),
+            health,
+            end_reads: Arc::clone(&end_reads),
+        };
         let writer = thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.work(queue))
             .map_err(OpenError::Threads)?;
 
-        let (reads, queue) = mpsc::channel::<ReadJob>(READ_QUEUE);
+        let (reads, queue) = mpsc::channel::<Box<dyn Job>>(READ_QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..READERS {
-            let mut reader = Reader::open(path, Arc::clone(&health))?;
+            let mut reader = Reader::open(path, Arc::clone(&end_reads))?;
             let queue = Arc::clone(&queue);
             thread::Builder::new()
                 .name("store-reader".into())
@@ -201,93 +88,33 @@ impl Store {
                     loop {
                         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
                         match job {
-                            Some(job) => job(&mut reader),
+                            Some(job) => reader.run(job),
                             None => break,
                         }
                     }
                 })
                 .map_err(OpenError::Threads)?;
         }
-        let inner =
-            Inner { writes: Some(writes), reads: Some(reads), writer: Mutex::new(Some(writer)), health };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { writes: Some(writes), reads, writer: Some(writer) })
     }
 
-    /// Runs `operation` in a transaction and returns its result after the commit is on disk. The operation
-    /// has no side effects: it may be run again.
-    pub async fn write<T, F>(&self, operation: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    {
-        self.submit(operation).await?.committed().await
+    /// Queues a write as soon as there is room.
+    pub(super) async fn write(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let queue = self.writes.as_ref().ok_or(StoreError::Closed)?;
+        queue.send(job).await.map_err(|_| StoreError::Closed)
     }
 
-    /// Queues `operation` and returns at once when there is room. Operations of one caller are done in the
-    /// order in which they were queued.
-    pub async fn submit<T, F>(&self, operation: F) -> Result<Receipt<T>, StoreError>
-    where
-        T: Send + 'static,
-        F: Fn(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    {
-        let (reply, result) = oneshot::channel();
-        let job: Box<dyn WriteJob> = Box::new(Pending { operation, result: None, reply });
-        let queue = self.inner.writes.as_ref().ok_or(StoreError::Closed)?;
-        queue.send(job).await.map_err(|_| StoreError::Closed)?;
-        Ok(Receipt { result })
-    }
-
-    /// Runs `operation` on a read-only connection, for at most [`READ_DEADLINE`].
-    pub async fn read<T, F>(&self, operation: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&mut Tx<'_>) -> Result<T, StoreError> + Send + 'static,
-    {
-        let (reply, result) = oneshot::channel();
-        let job: ReadJob = Box::new(move |reader: &mut Reader| {
-            let _ = reply.send(reader.run(operation));
-        });
-        let queue = self.inner.reads.as_ref().ok_or(StoreError::Closed)?;
-        queue.send(job).await.map_err(|_| StoreError::Closed)?;
-        result.await.map_err(|_| StoreError::Closed)?
-    }
-
-    /// Whether the last commit went to disk; else the reason why not.
-    pub fn health(&self) -> Result<(), String> {
-        let health = &self.inner.health;
-        if !health.failing.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let reason = health.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Err(reason.unwrap_or_else(|| "the last commit failed".to_owned()))
-    }
-
-    /// Commits made, and writes in them, since the store was opened.
-    pub fn counters(&self) -> (u64, u64) {
-        let health = &self.inner.health;
-        (health.commits.load(Ordering::Relaxed), health.writes.load(Ordering::Relaxed))
+    /// Queues a read as soon as there is room.
+    pub(super) async fn read(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        self.reads.send(job).await.map_err(|_| StoreError::Closed)
     }
 }
 
-/// A write that is queued.
-pub struct Receipt<T> {
-    result: oneshot::Receiver<Result<T, StoreError>>,
-}
-
-impl<T> Receipt<T> {
-    /// The result, once its commit is on disk.
-    pub async fn committed(self) -> Result<T, StoreError> {
-        self.result.await.map_err(|_| StoreError::Closed)?
-    }
-}
-
-impl Drop for Inner {
+impl Drop for Sqlite {
     /// Lets the writer finish what is queued, so that dropping the store is an orderly stop.
     fn drop(&mut self) {
         self.writes.take();
-        self.reads.take();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(writer) = writer {
+        if let Some(writer) = self.writer.take() {
             let _ = writer.join();
         }
     }
@@ -298,19 +125,17 @@ struct Writer {
     connection: Option<Connection>,
     path: PathBuf,
     health: Arc<Health>,
+    end_reads: EndReads,
 }
 
 impl Writer {
-    fn work(mut self, mut queue: mpsc::Receiver<Box<dyn WriteJob>>) {
+    fn work(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         while let Some(first) = queue.blocking_recv() {
             let mut group = vec![first];
             let outcome = self.commit_group(&mut group, &mut queue);
-            if let Err(error) = &outcome {
-                self.poisoned(error);
-            } else {
-                self.health.failing.store(false, Ordering::Release);
-                self.health.commits.fetch_add(1, Ordering::Relaxed);
-                self.health.writes.fetch_add(group.len() as u64, Ordering::Relaxed);
+            match &outcome {
+                Ok(()) => self.health.committed(group.len()),
+                Err(error) => self.poisoned(error),
             }
             for job in group {
                 job.finish(outcome.clone());
@@ -322,8 +147,8 @@ impl Writer {
     /// Runs the group's jobs, taking more while they wait, and commits.
     fn commit_group(
         &mut self,
-        group: &mut Vec<Box<dyn WriteJob>>,
-        queue: &mut mpsc::Receiver<Box<dyn WriteJob>>,
+        group: &mut Vec<Box<dyn Job>>,
+        queue: &mut mpsc::Receiver<Box<dyn Job>>,
     ) -> Result<(), StoreError> {
         let connection = match &self.connection {
             Some(connection) => connection,
@@ -337,7 +162,7 @@ impl Writer {
         let mut at = 0;
         loop {
             statement(connection, "SAVEPOINT job")?;
-            if !group[at].run(&mut Tx { connection }) {
+            if !group[at].run(&mut Tx::on_sqlite(connection)) {
                 statement(connection, "ROLLBACK TO job")?;
             }
             statement(connection, "RELEASE job")?;
@@ -358,8 +183,7 @@ impl Writer {
     /// A connection on which BEGIN, COMMIT or a rollback failed is not used again.
     fn poisoned(&mut self, error: &StoreError) {
         tracing::error!(%error, "a commit failed; the database is opened anew, the reports in it were not acknowledged");
-        *self.health.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-        self.health.failing.store(true, Ordering::Release);
+        self.health.failed(error);
         self.connection = None;
     }
 
@@ -367,14 +191,14 @@ impl Writer {
     fn watch_log(&self) {
         let mut log = self.path.clone().into_os_string();
         log.push("-wal");
-        let too_long = self.health.commits.load(Ordering::Relaxed).is_multiple_of(64)
+        let too_long = self.health.commits().is_multiple_of(LOG_LOOK_COMMITS)
             && std::fs::metadata(&log).is_ok_and(|meta| meta.len() > WAL_LIMIT_BYTES);
         if too_long {
             tracing::warn!(
                 limit_bytes = WAL_LIMIT_BYTES,
                 "the log of changes is long; reads under way are ended"
             );
-            self.health.end_reads.fetch_add(1, Ordering::Release);
+            self.end_reads.fetch_add(1, Ordering::Release);
             if let Some(connection) = &self.connection {
                 let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
             }
@@ -392,7 +216,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn open(path: &Path, health: Arc<Health>) -> Result<Self, OpenError> {
+    fn open(path: &Path, end_reads: EndReads) -> Result<Self, OpenError> {
         let unreadable = |error: rusqlite::Error| unreadable(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(unreadable)?;
@@ -402,12 +226,12 @@ impl Reader {
             .map_err(unreadable)?;
         let deadline = Arc::new(Mutex::new(Instant::now()));
         let until = Arc::clone(&deadline);
-        let mut seen = health.end_reads.load(Ordering::Acquire);
+        let mut seen = end_reads.load(Ordering::Acquire);
         connection
             .progress_handler(
                 10_000,
                 Some(move || {
-                    let asked = health.end_reads.load(Ordering::Acquire);
+                    let asked = end_reads.load(Ordering::Acquire);
                     let end = asked != std::mem::replace(&mut seen, asked);
                     end || Instant::now() > *until.lock().unwrap_or_else(PoisonError::into_inner)
                 }),
@@ -416,28 +240,29 @@ impl Reader {
         Ok(Self { connection, deadline })
     }
 
-    fn run<T>(
-        &mut self,
-        operation: impl FnOnce(&mut Tx<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+    fn run(&mut self, mut job: Box<dyn Job>) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + READ_DEADLINE;
-        statement(&self.connection, "BEGIN")?;
-        let result = catch_unwind(AssertUnwindSafe(|| operation(&mut Tx { connection: &self.connection })));
-        let ended = statement(&self.connection, "ROLLBACK");
-        let result = result.unwrap_or_else(|panic| Err(StoreError::Bug(panic_text(panic.as_ref()))));
-        result.and_then(|value| ended.map(|()| value))
+        let end = statement(&self.connection, "BEGIN").and_then(|()| {
+            job.run(&mut Tx::on_sqlite(&self.connection));
+            statement(&self.connection, "ROLLBACK")
+        });
+        job.finish(end);
     }
 }
 
 fn unreadable(path: &Path, error: &rusqlite::Error) -> OpenError {
-    OpenError::Unreadable { path: path.to_owned(), reason: error.to_string() }
+    OpenError::Unreadable { database: path.display().to_string(), reason: error.to_string() }
 }
 
 fn open_writer(path: &Path) -> Result<Connection, OpenError> {
     let unreadable = |error: rusqlite::Error| unreadable(path, &error);
     if rusqlite::version_number() < SQLITE_MINIMUM {
-        let found = rusqlite::version().to_owned();
-        return Err(OpenError::Setting { path: path.to_owned(), setting: "SQLite 3.51.3 or newer", found });
+        return Err(OpenError::Setting {
+            database: path.display().to_string(),
+            setting: "the engine SQLite",
+            found: rusqlite::version().to_owned(),
+            remedy: "3.51.3 or newer is needed",
+        });
     }
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -461,7 +286,12 @@ fn open_writer(path: &Path) -> Result<Connection, OpenError> {
             other => format!("{other:?}"),
         };
         if found != expected {
-            return Err(OpenError::Setting { path: path.to_owned(), setting, found });
+            return Err(OpenError::Setting {
+                database: path.display().to_string(),
+                setting,
+                found,
+                remedy: "it does not take another; is it on a local disk?",
+            });
         }
     }
     connection
@@ -492,30 +322,28 @@ fn refuse_network(path: &Path) -> Result<(), OpenError> {
         0x00c3_6400 => "ceph",
         _ => return Ok(()),
     };
-    Err(OpenError::Network { path: path.to_owned(), kind })
+    Err(OpenError::Network { database: path.display().to_string(), kind })
 }
 
-impl ToSql for Value {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        use rusqlite::types::{ToSqlOutput::Borrowed, ValueRef};
-        Ok(Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Int(value) => ValueRef::Integer(*value),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Bytes(bytes) => ValueRef::Blob(bytes),
-        }))
+/// Runs a statement; the number of rows it changed.
+pub(super) fn execute(connection: &Connection, sql: &str, params: &[Value]) -> Result<usize, StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(failure)?;
+    statement.execute(rusqlite::params_from_iter(params)).map_err(failure)
+}
+
+/// Shows row after row to `visit` until it has seen enough.
+pub(super) fn walk(
+    connection: &Connection,
+    sql: &str,
+    params: &[Value],
+    visit: &mut dyn FnMut(&Row<'_>) -> bool,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(sql).map_err(failure)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(params)).map_err(failure)?;
+    while let Some(row) = rows.next().map_err(failure)? {
+        if !visit(&Row { cells: Cells::Sqlite(row) }) {
+            break;
+        }
     }
-}
-
-pub(super) fn bind(params: &[Value]) -> impl rusqlite::Params + '_ {
-    rusqlite::params_from_iter(params)
-}
-
-/// The engine's error in the terms of [`StoreError`].
-pub(super) fn failure(error: rusqlite::Error) -> StoreError {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => StoreError::DiskFull,
-        Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow,
-        _ => StoreError::Engine(Arc::new(error)),
-    }
+    Ok(())
 }
