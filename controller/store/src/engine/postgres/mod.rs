@@ -3,8 +3,9 @@
 //! An operation is one transaction. Operations are written as if they were alone, which they are on SQLite;
 //! SERIALIZABLE keeps that true here, among the threads and among several controllers: when two operations
 //! could have seen something that no order of the two explains, the server refuses one, and it is run again
-//! (`deploy/docs/decisions/0020-postgresql-serializable.md`). A unique key tells of the same race in other
-//! words, so it is taken for one until it has been told a few times.
+//! (`deploy/docs/decisions/0020-postgresql-serializable.md`). One that others get ahead of a few times has the
+//! county to itself for its next run, so that it is done in the end however many others there are. A unique key
+//! tells of the same race in other words; it is believed when nobody else was there.
 //!
 //! Order: the operations that were submitted about one subject take their turns in the order in which they
 //! were queued, and a turn lasts until the commit, however often the operation had to be run (`desk.rs`). So
@@ -39,8 +40,8 @@ use super::{
 use crate::error::StoreError;
 use desk::Desk;
 use place::Place;
-use session::Purpose;
 pub(super) use session::Session;
+use session::{Company, Purpose};
 
 /// Connections that write. A write waits for the server's disk most of its time, and those that wait together
 /// share a sync. A server allows 100 connections in all by default: room for eight controllers.
@@ -51,16 +52,13 @@ const READERS: usize = 4;
 const WRITE_QUEUE: usize = 1_024;
 /// Reads waiting or being done.
 const READ_QUEUE: usize = 256;
-/// Runs of an operation that others get ahead of. Of those that meet one is always kept, and the pauses grow,
-/// so this is not reached while the server does anything.
-const RUNS: u32 = 12;
-/// Runs of an operation that finds its key taken: the others see the row that a race was lost to, so more than
-/// a few mean that the row is not new.
-const RUNS_ON_TAKEN_KEY: u32 = 4;
-/// The longest pause after the first run; doubled after each further one.
+/// From this run on, an operation that others got ahead of has the county to itself. Sooner, and two that met by
+/// chance would stop all others; later, and a crowd at one row would be run in vain more often.
+const ALONE_FROM_RUN: u32 = 4;
+/// Runs of an operation at all. What undoes one that is alone is the server, a few times.
+const RUNS: u32 = 8;
+/// The longest pause after the first run; doubled after each further one, so half a second in all.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
-/// The longest pause at all.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The engine on a server.
 pub(super) struct Postgres {
@@ -165,12 +163,13 @@ impl Worker {
     fn write(&mut self, job: &mut dyn Job) -> Result<(), StoreError> {
         let mut runs = 1;
         loop {
-            let error = match self.run(job) {
+            let company = if runs < ALONE_FROM_RUN { Company::Others } else { Company::Nobody };
+            let error = match self.run(job, company) {
                 Run::Ended(end) => return end,
                 Run::Undone(error) => error,
             };
-            let most = if Remedy::of(&error) == Remedy::AgainIfNew { RUNS_ON_TAKEN_KEY } else { RUNS };
-            if runs >= most {
+            let is_no_race = company == Company::Nobody && Remedy::of(&error) == Remedy::AgainIfNew;
+            if is_no_race || runs == RUNS {
                 return Err(error);
             }
             pause_after(runs);
@@ -178,8 +177,8 @@ impl Worker {
         }
     }
 
-    fn run(&mut self, job: &mut dyn Job) -> Run {
-        let session = match self.begin() {
+    fn run(&mut self, job: &mut dyn Job, company: Company) -> Run {
+        let session = match self.begin(company) {
             Ok(session) => session,
             Err(error) => {
                 self.health.failed(&error);
@@ -223,21 +222,21 @@ impl Worker {
     }
 
     fn read(&mut self, job: &mut dyn Job) -> Result<(), StoreError> {
-        let session = self.begin()?;
+        let session = self.begin(Company::Others)?;
         job.run(&mut Tx::on_postgres(session));
         self.roll_back()
     }
 
     /// The connection, in a new transaction. One that ended while nobody used it is replaced.
-    fn begin(&mut self) -> Result<&mut Session, StoreError> {
+    fn begin(&mut self, company: Company) -> Result<&mut Session, StoreError> {
         if let Some(mut session) = self.session.take()
-            && session.begin(self.purpose).is_ok()
+            && session.begin(self.purpose, company).is_ok()
         {
             return Ok(self.session.insert(session));
         }
         let opened = Session::open(&self.place, self.purpose);
         let mut session = opened.map_err(|error| StoreError::Engine(Arc::new(error)))?;
-        session.begin(self.purpose)?;
+        session.begin(self.purpose, company)?;
         Ok(self.session.insert(session))
     }
 
@@ -250,7 +249,7 @@ impl Worker {
 
 /// Waits a random part of the longest pause, so that those who met do not meet again.
 fn pause_after(runs: u32) {
-    let longest = FIRST_PAUSE.saturating_mul(1 << (runs - 1).min(16)).min(LONGEST_PAUSE);
+    let longest = FIRST_PAUSE * (1 << (runs - 1));
     let mut random = [0; 2];
     // Without a random source the whole pause serves too.
     let part = SystemRandom::new().fill(&mut random).map_or(u16::MAX, |()| u16::from_le_bytes(random));

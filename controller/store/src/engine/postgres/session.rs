@@ -41,6 +41,17 @@ pub(super) enum Purpose {
     Read,
 }
 
+/// Who else may write to the county during a transaction that writes, from whatever controller. It is settled
+/// by a lock of a table that no operation touches: `LOCK TABLE` is the one lock that can be waited for before
+/// the transaction's view of the county is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Whoever likes.
+    Others,
+    /// Nobody: it begins when those under way have ended, and others wait for its end.
+    Nobody,
+}
+
 /// A connection.
 pub(in crate::engine) struct Session {
     client: Client,
@@ -97,9 +108,13 @@ impl Session {
     }
 
     /// Opens a transaction, of the kind that the connection is for.
-    pub(super) fn begin(&mut self, purpose: Purpose) -> Result<(), StoreError> {
+    pub(super) fn begin(&mut self, purpose: Purpose, company: Company) -> Result<(), StoreError> {
         self.deadline = (purpose == Purpose::Read).then(|| Instant::now() + READ_DEADLINE);
-        self.batch("BEGIN")
+        self.batch(match (purpose, company) {
+            (Purpose::Read, _) => "BEGIN",
+            (Purpose::Write, Company::Others) => "BEGIN; LOCK TABLE schema_migration IN ROW EXCLUSIVE MODE",
+            (Purpose::Write, Company::Nobody) => "BEGIN; LOCK TABLE schema_migration IN EXCLUSIVE MODE",
+        })
     }
 
     /// Commits. Only what the server says without a doubt is a success, or a failure that left nothing.
