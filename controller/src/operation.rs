@@ -238,7 +238,7 @@ impl Operations {
                     .await?;
                 let (damage, audit) = found;
                 let (audit_lines, audit_head, audit_broken) = match audit {
-                    Ok((lines, head)) => (Some(lines), Some(head.to_hex()), None),
+                    Ok(head) => (Some(head.rows), Some(head.hash.to_hex()), None),
                     Err(broken) => (None, None, Some(broken.to_string())),
                 };
                 Ok(json!({"store_damage": damage, "audit_lines": audit_lines, "audit_head": audit_head,

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod audit;
 pub mod calendar;
+pub mod chain;
 pub mod civil;
 pub mod facts;
 pub mod fault;

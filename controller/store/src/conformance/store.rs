@@ -1,6 +1,7 @@
 use bbt_domain::{
     access::{Act, Actor},
-    audit::Broken,
+    audit::Line,
+    chain::{Broken, Linked},
     ids::DeviceId,
 };
 use serde_json::json;
@@ -73,14 +74,15 @@ async fn a_line_of_the_audit_changed_by_hand_is_named() {
         exam.store.write(note).await.unwrap();
     }
     let verify = |tx: &mut crate::Tx<'_>| audit_verify(tx, &Actor::Local);
-    assert_eq!(exam.store.read(verify).await.unwrap().map(|(lines, _)| lines), Ok(6));
+    assert_eq!(exam.store.read(verify).await.unwrap().map(|head| head.rows), Ok(6));
     exam.store
         .write(|tx| tx.execute("UPDATE audit SET subject = 'other' WHERE no = 4", params![]))
         .await
         .unwrap();
-    assert_eq!(exam.store.read(verify).await.unwrap(), Err(Broken::Changed { no: 4 }));
+    assert_eq!(exam.store.read(verify).await.unwrap(), Err(Broken::Changed { noun: Line::NOUN, no: 4 }));
     exam.store.write(|tx| tx.execute("DELETE FROM audit WHERE no = 2", params![])).await.unwrap();
-    assert_eq!(exam.store.read(verify).await.unwrap(), Err(Broken::Hole { expected: 2, found: 3 }));
+    let hole = Broken::Hole { noun: Line::NOUN, expected: 2, found: 3 };
+    assert_eq!(exam.store.read(verify).await.unwrap(), Err(hole));
 }
 
 #[tokio::test]
