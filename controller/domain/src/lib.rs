@@ -19,6 +19,7 @@ pub mod money;
 pub mod org;
 pub mod outbox;
 pub mod presence;
+pub mod reconciliation;
 pub mod report;
 pub mod seen;
 pub mod set_code;

@@ -5,10 +5,15 @@
 
 use serde::Serialize;
 
-use super::entry::{Change, Opening};
+use super::{
+    class::ClassCode,
+    entry::{Change, Opening},
+    fields::{AssetNo, SerialNumber, Specification},
+};
 use crate::{
     civil::Day,
     ids::{AssetId, SchoolId, SetId},
+    money::Money,
 };
 
 /// What of an entry matters to a card.
@@ -24,20 +29,56 @@ pub struct Posting {
     pub change: Change,
 }
 
-/// A card on a date.
+/// A card on a date. An unknown field is `None`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Card {
     /// The asset.
     pub id: AssetId,
-    /// What it says since it was opened.
+    /// 资产编号.
+    pub asset_no: AssetNo,
+    /// 资产名称.
+    pub name: String,
+    /// 资产分类代码.
     #[serde(flatten)]
-    pub opening: Opening,
+    pub class: ClassCode,
+    /// 原值.
+    pub cost_fen: Money,
+    /// 取得日期.
+    pub acquired_on: Day,
+    /// 投入使用日期.
+    pub put_to_use_on: Day,
+    /// 入账日期.
+    pub booked_on: Day,
+    /// 出厂编号.
+    pub serial: Option<SerialNumber>,
+    /// 规格.
+    #[serde(flatten)]
+    pub specification: Specification,
     /// The set that the asset is part of.
     #[serde(rename = "set_id")]
     pub set: Option<SetId>,
     /// The school of that set.
     #[serde(rename = "school_id")]
     pub school: Option<SchoolId>,
+}
+
+impl Card {
+    fn open(id: AssetId, opening: Opening, set: Option<SetId>, school: Option<SchoolId>) -> Self {
+        Self {
+            id,
+            put_to_use_on: opening.put_to_use_on.unwrap_or(opening.acquired_on),
+            booked_on: opening.booked_on(),
+            asset_no: opening.asset_no,
+            name: opening.name,
+            class: opening.class,
+            cost_fen: opening.cost_fen,
+            acquired_on: opening.acquired_on,
+            serial: opening.serial,
+            specification: opening.specification,
+            set,
+            school,
+        }
+    }
 }
 
 /// Why an entry cannot be reversed.
@@ -75,12 +116,7 @@ pub fn on(asset: AssetId, postings: &[Posting], date: Day) -> Option<Card> {
     for posting in counting {
         match &posting.change {
             Change::CardOpened { card: opening, set } => {
-                card = Some(Card {
-                    id: asset,
-                    opening: opening.as_ref().clone(),
-                    set: *set,
-                    school: posting.school,
-                });
+                card = Some(Card::open(asset, opening.as_ref().clone(), *set, posting.school));
             }
             Change::CardBound { set } => {
                 if let Some(card) = &mut card {
@@ -126,7 +162,6 @@ fn reverses(posting: &Posting) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ledger::fields::Specification, money::Money};
 
     const ASSET: AssetId = AssetId::from_bytes([1; 16]);
 
@@ -212,7 +247,7 @@ mod tests {
             reversed(2, "2024-11-02", 1),
             opened(3, 350_000, "2024-10-31", None),
         ];
-        let cost = |text| on(ASSET, &entries, day(text)).map(|card| card.opening.cost_fen.fen());
+        let cost = |text| on(ASSET, &entries, day(text)).map(|card| card.cost_fen.fen());
         assert_eq!(cost("2024-11-02"), Some(350_000));
     }
 

@@ -156,24 +156,19 @@ impl DepreciationRow {
 }
 
 /// What is known of a class.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownClass {
     /// The list.
-    #[serde(skip)]
     pub edition: Edition,
     /// The code in that list.
-    #[serde(skip)]
     pub code: &'static str,
     /// Its name there.
-    #[serde(rename = "class_name")]
     pub name: &'static str,
     /// Its row of the depreciation table.
     pub depreciation: DepreciationRow,
     /// Found in the published list; the others are from practice and to be checked before they are relied on.
-    #[serde(rename = "class_verified")]
     pub verified: bool,
     /// A computer: what its card says can be held against what the agent in it sees.
-    #[serde(skip)]
     pub computer: bool,
 }
 

@@ -73,7 +73,6 @@ pub enum Change {
         #[serde(flatten)]
         card: Box<Opening>,
         /// The set that the asset is part of.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
         set: Option<SetId>,
     },
     /// The asset becomes part of another set, or of none.
@@ -116,13 +115,10 @@ pub struct Opening {
     /// 取得日期.
     pub acquired_on: Day,
     /// 投入使用日期, where it is another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub put_to_use_on: Option<Day>,
     /// 入账日期, where it is another.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub booked_on: Option<Day>,
     /// 出厂编号.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub serial: Option<SerialNumber>,
     /// 规格.
     #[serde(flatten)]
@@ -141,11 +137,6 @@ impl Opening {
     /// The day from which the card is in the books.
     pub fn booked_on(&self) -> Day {
         self.booked_on.unwrap_or(self.acquired_on)
-    }
-
-    /// The day from which the asset is used.
-    pub fn put_to_use_on(&self) -> Day {
-        self.put_to_use_on.unwrap_or(self.acquired_on)
     }
 }
 

@@ -125,13 +125,10 @@ pub fn processor_name(text: &str) -> Result<String, FieldError> {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Specification {
     /// The processor's name, as in the bid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processor: Option<String>,
     /// Main memory.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes: Option<u64>,
     /// All disks together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk_bytes: Option<u64>,
 }
 
