@@ -17,6 +17,7 @@ pub mod enrollment;
 mod error;
 pub mod faults;
 pub mod inquiries;
+pub mod ledger;
 pub mod meta;
 pub mod outbox;
 pub mod people;

@@ -2,6 +2,7 @@
 
 mod enrollment;
 mod faults;
+mod ledger;
 mod reports;
 mod sets;
 mod store;

@@ -8,9 +8,10 @@ use rusqlite::Connection;
 use super::sqlite::OpenError;
 
 /// Every step from an empty file to today's schema, in order; a released one is never changed.
-const SQLITE: [&str; 2] = [
+const SQLITE: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_sets_faults_tickets.sql"),
+    include_str!("../../migrations/sqlite/0003_ledger_usage.sql"),
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path, now: UtcMicros) -> Result<(), OpenError> {
