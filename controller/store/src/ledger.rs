@@ -227,6 +227,13 @@ pub fn asset_list(
     assets(tx, ids)
 }
 
+/// Cards of the assets that are part of `set` today.
+pub(crate) fn assets_of_set(tx: &mut Tx<'_>, set: SetId) -> Result<Vec<Asset>, StoreError> {
+    let sql = "SELECT id FROM asset WHERE set_id = $1 ORDER BY asset_no";
+    let ids = tx.query(sql, params![set.as_bytes()], asset_id)?;
+    assets(tx, ids)
+}
+
 /// A card and its entries.
 pub fn asset_show(tx: &mut Tx<'_>, actor: &Actor, asset_no: &AssetNo) -> Result<AssetFile, StoreError> {
     permit(actor, Act::LedgerRead)?;

@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod meta;
 pub mod outbox;
 pub mod people;
+pub mod reconciliation;
 pub mod reports;
 pub mod rooms;
 pub mod schools;

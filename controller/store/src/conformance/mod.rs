@@ -3,6 +3,7 @@
 mod enrollment;
 mod faults;
 mod ledger;
+mod reconciliation;
 mod reports;
 mod sets;
 mod store;
