@@ -28,3 +28,4 @@ pub mod snapshot;
 pub mod text;
 pub mod ticket;
 pub mod time;
+pub mod usage;
