@@ -391,13 +391,10 @@ CREATE TABLE token_use (
 CREATE TABLE usage_day (
     device_id BLOB NOT NULL,
     day       INTEGER NOT NULL,
-    set_id    BLOB NOT NULL,
     school_id BLOB NOT NULL,
     slots     BLOB NOT NULL,
     PRIMARY KEY (device_id, day)
 ) WITHOUT ROWID;
-
-CREATE INDEX usage_day_by_set ON usage_day (set_id, day);
 
 CREATE TABLE usage_told (
     device_id  BLOB NOT NULL PRIMARY KEY,

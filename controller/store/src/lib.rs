@@ -28,6 +28,7 @@ pub mod schools;
 mod scope;
 pub mod sets;
 pub mod tickets;
+pub mod usage;
 
 #[cfg(test)]
 mod conformance;

@@ -61,12 +61,10 @@ CREATE INDEX recon_case_open ON recon_case (id) WHERE settled_us IS NULL AND gon
 CREATE TABLE usage_day (
     device_id BYTEA NOT NULL,
     day       BIGINT NOT NULL,
-    set_id    BYTEA NOT NULL,
     school_id BYTEA NOT NULL,
     slots     BYTEA NOT NULL,
     PRIMARY KEY (device_id, day)
 );
-CREATE INDEX usage_day_by_set ON usage_day (set_id, day);
 
 -- From the first to the end of the latest slot that a device told of, in numbers of slots since 1970.
 CREATE TABLE usage_told (

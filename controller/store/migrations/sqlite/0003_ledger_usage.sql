@@ -61,12 +61,10 @@ CREATE INDEX recon_case_open ON recon_case (id) WHERE settled_us IS NULL AND gon
 CREATE TABLE usage_day (
     device_id BLOB NOT NULL,
     day       INTEGER NOT NULL,
-    set_id    BLOB NOT NULL,
     school_id BLOB NOT NULL,
     slots     BLOB NOT NULL,
     PRIMARY KEY (device_id, day)
 ) WITHOUT ROWID;
-CREATE INDEX usage_day_by_set ON usage_day (set_id, day);
 
 -- From the first to the end of the latest slot that a device told of, in numbers of slots since 1970.
 CREATE TABLE usage_told (

@@ -7,6 +7,7 @@ mod reconciliation;
 mod reports;
 mod sets;
 mod store;
+mod usage;
 
 use std::sync::Arc;
 
