@@ -1,8 +1,10 @@
 //! The ledger by its commands: cards are opened, shown and listed, and a hand in the file is found.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use bbt_tests::county::County;
-use rusqlite::Connection;
+use bbt_tests::{agent::Agent, county::County, wait::eventually};
+use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
 fn asset_add(county: &County, no: &str) -> Result<serde_json::Value> {
@@ -61,4 +63,28 @@ fn a_hand_in_the_ledger_is_found_and_the_entry_named() -> Result<()> {
         ensure!(output.status.code() == Some(1) && said.contains("ledger entry 2"), "{command:?}: {said}");
     }
     Ok(())
+}
+
+#[test]
+fn memory_that_is_not_as_booked_becomes_a_case() -> Result<()> {
+    let mut county = County::start()?;
+    let mut agent = Agent::enroll(&county)?;
+    agent.run()?;
+    let seen = county.first_report()?["memory_bytes"].as_u64().context("memory")?;
+    let sets = county.json(["set", "list"])?;
+    let code = sets["items"][0]["code"].as_str().context("a set")?.to_owned();
+    let booked = format!("{}GiB", 4 * (seen >> 30).max(1));
+    let fields = ["--no", "ZC-1", "--name", "主机", "--class", "A02010105@2022", "--cost-fen", "350000"];
+    let more = ["--date", "2024-10-31", "--set", &code, "--memory", &booked];
+    county.cli(["asset", "add"].iter().chain(&fields).chain(&more))?;
+    // At a start every task looks at what is stored.
+    county.restart()?;
+    let path = county.data().join("county.db");
+    let item: String = eventually(Duration::from_secs(30), "a case", || {
+        let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        let sql = "SELECT item FROM recon_case WHERE gone_us IS NULL";
+        Ok(database.query_row(sql, [], |row| row.get(0))?)
+    })?;
+    ensure!(item == "memory", "{item}");
+    county.ensure_running()
 }

@@ -125,6 +125,29 @@ pub fn case_list_open(
     )
 }
 
+/// Sets that have cards or cases that are not gone, in order of their ids, after `after`.
+pub fn sets_to_reconcile(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    after: Option<SetId>,
+    limit: usize,
+) -> Result<Vec<SetId>, StoreError> {
+    permit(actor, Act::CaseDecide)?;
+    tx.query(
+        "SELECT set_id FROM (SELECT set_id FROM asset WHERE set_id IS NOT NULL
+             UNION SELECT set_id FROM recon_case WHERE gone_us IS NULL) known
+         WHERE set_id > $1 ORDER BY set_id LIMIT $2",
+        params![after.map_or([0; 16], |id| *id.as_bytes()).as_slice(), limit as i64],
+        |row| Ok(SetId::from_bytes(row.array(0, "a set's id")?)),
+    )
+}
+
+/// Whether [`reconcile_set`] would change anything; so that a look that finds all as it was writes nothing.
+pub fn reconcile_would_change(tx: &mut Tx<'_>, actor: &Actor, set: SetId) -> Result<bool, StoreError> {
+    permit(actor, Act::CaseDecide)?;
+    Ok(!steps(tx, set)?.is_empty())
+}
+
 /// Compares a set with its cards, and opens, changes and ends cases as that has it. Safe to repeat; the number of
 /// changes.
 pub fn reconcile_set(
@@ -135,46 +158,33 @@ pub fn reconcile_set(
 ) -> Result<usize, StoreError> {
     permit(actor, Act::CaseDecide)?;
     let (_, school) = set_and_school(tx, actor, SetRef::Id(set))?;
-    let mut standing = standing_cases(tx, set)?;
-    let mut changes = 0;
-    for booked in booked_beside_seen(tx, set)? {
-        let asset = booked.asset.card.id;
-        let cases = standing.remove(&asset).unwrap_or_default();
-        for step in reconciliation::decide(&booked.comparisons, &cases) {
-            changes += 1;
-            match step {
-                Step::Open { item, booked, observed } => {
-                    tx.execute(
-                        "INSERT INTO recon_case (id, set_id, school_id, asset_id, item, booked, observed, opened_us)
-                         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-                        params![
-                            case_id(set, asset, item, now).as_bytes(),
-                            set.as_bytes(),
-                            school.as_bytes(),
-                            asset.as_bytes(),
-                            item.as_str(),
-                            text_of(&booked)?,
-                            text_of(&observed)?,
-                            now
-                        ],
-                    )?;
-                }
-                Step::Update { id, booked, observed } => {
-                    tx.execute(
-                        "UPDATE recon_case SET booked = $1, observed = $2 WHERE id = $3",
-                        params![text_of(&booked)?, text_of(&observed)?, id.as_bytes()],
-                    )?;
-                }
-                Step::Gone { id } => case_end(tx, id, now)?,
+    let steps = steps(tx, set)?;
+    for (asset, step) in &steps {
+        match step {
+            Step::Open { item, booked, observed } => tx.execute(
+                "INSERT INTO recon_case (id, set_id, school_id, asset_id, item, booked, observed, opened_us)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                params![
+                    case_id(set, *asset, *item, now).as_bytes(),
+                    set.as_bytes(),
+                    school.as_bytes(),
+                    asset.as_bytes(),
+                    item.as_str(),
+                    text_of(booked)?,
+                    text_of(observed)?,
+                    now
+                ],
+            )?,
+            Step::Update { id, booked, observed } => tx.execute(
+                "UPDATE recon_case SET booked = $1, observed = $2 WHERE id = $3",
+                params![text_of(booked)?, text_of(observed)?, id.as_bytes()],
+            )?,
+            Step::Gone { id } => {
+                tx.execute("UPDATE recon_case SET gone_us = $1 WHERE id = $2", params![now, id.as_bytes()])?
             }
-        }
+        };
     }
-    // What is left is about assets that are no part of the set any more.
-    for case in standing.into_values().flatten() {
-        changes += 1;
-        case_end(tx, case.id, now)?;
-    }
-    Ok(changes)
+    Ok(steps.len())
 }
 
 /// A person says what a difference is. The same said again changes nothing.
@@ -228,6 +238,23 @@ pub fn case_show(tx: &mut Tx<'_>, actor: &Actor, id: CaseId) -> Result<Case, Sto
         .ok_or_else(|| StoreError::NotFound { noun: "case", key: id.to_string() })
 }
 
+/// What is to be done with the cases of a set, by asset.
+fn steps(tx: &mut Tx<'_>, set: SetId) -> Result<Vec<(AssetId, Step)>, StoreError> {
+    let mut standing = standing_cases(tx, set)?;
+    let mut steps = Vec::new();
+    for booked in booked_beside_seen(tx, set)? {
+        let asset = booked.asset.card.id;
+        let cases = standing.remove(&asset).unwrap_or_default();
+        let decided = reconciliation::decide(&booked.comparisons, &cases);
+        steps.extend(decided.into_iter().map(|step| (asset, step)));
+    }
+    // What is left is about assets that are no part of the set any more.
+    for (asset, cases) in standing {
+        steps.extend(cases.into_iter().map(|case| (asset, Step::Gone { id: case.id })));
+    }
+    Ok(steps)
+}
+
 /// Each card of a set beside the machine that it is about.
 fn booked_beside_seen(tx: &mut Tx<'_>, set: SetId) -> Result<Vec<BookedAsset>, StoreError> {
     let assets = assets_of_set(tx, set)?;
@@ -268,11 +295,6 @@ fn standing_cases(
         standing.entry(asset_id).or_default().push(case);
     }
     Ok(standing)
-}
-
-fn case_end(tx: &mut Tx<'_>, id: CaseId, now: UtcMicros) -> Result<(), StoreError> {
-    tx.execute("UPDATE recon_case SET gone_us = $1 WHERE id = $2", params![now, id.as_bytes()])?;
-    Ok(())
 }
 
 /// The id of a case that is opened now: in order of time, and the same when the operation is run again. One item

@@ -23,7 +23,10 @@ use crate::{
     audit::audit_list,
     devices::device_stand,
     ledger::NewAsset,
-    reconciliation::{Case, SetBooked, case_list_open, case_settle, reconcile_set, set_booked},
+    reconciliation::{
+        Case, SetBooked, case_list_open, case_settle, reconcile_set, reconcile_would_change, set_booked,
+        sets_to_reconcile,
+    },
     sets::SetRef,
 };
 
@@ -92,7 +95,19 @@ impl County {
     async fn reconcile(&mut self) -> usize {
         self.now = self.now.plus(Duration::from_secs(60));
         let now = self.now;
-        self.exam.store.write(move |tx| reconcile_set(tx, &DECIDER, SET, now)).await.expect("reconciled")
+        let would = self.exam.store.read(|tx| reconcile_would_change(tx, &DECIDER, SET)).await;
+        let changes = self.exam.store.write(move |tx| reconcile_set(tx, &DECIDER, SET, now)).await;
+        let changes = changes.expect("reconciled");
+        assert_eq!(
+            would.expect("a look"),
+            changes > 0,
+            "the look before says whether there is something to do"
+        );
+        changes
+    }
+
+    async fn due(&self) -> Vec<SetId> {
+        self.exam.store.read(|tx| sets_to_reconcile(tx, &DECIDER, None, 50)).await.expect("a list")
     }
 
     async fn booked(&self) -> SetBooked {
@@ -234,7 +249,9 @@ async fn a_case_goes_with_the_asset_that_leaves_the_set() {
     county.tell((4 * GIB, BOOKED.1)).await;
     county.reconcile().await;
     county.exam.asset_bind(1, "ZC-1", None, "2026-01-05").await.unwrap();
+    assert_eq!(county.due().await, [SET], "for its case, though it has no card");
     assert_eq!(county.reconcile().await, 1);
+    assert_eq!(county.due().await, []);
     assert_eq!(county.open_cases().await, []);
     assert_eq!(county.booked().await.assets, []);
 }
