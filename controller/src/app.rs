@@ -40,6 +40,7 @@ use crate::{
         fault_analysis::{FaultAnalysis, Heard},
         inquiry_opening::InquiryOpening,
         outbox_delivery::OutboxDelivery,
+        reconciliation::Reconciliation,
         ticket_opening::TicketOpening,
     },
     telemetry::{Health, LogHandle, filter},
@@ -214,6 +215,7 @@ fn start_tasks(
     let opening = TicketOpening::new(context(), desk, outbox.clone());
     let asking = InquiryOpening::new(context());
     let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
+    serving.spawn(drive(Arc::new(Reconciliation::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
     serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
     serving.spawn(drive(Arc::new(asking), inquiries, drain.clone()));

@@ -3,6 +3,7 @@
 //! They come through the control socket, or, while the controller is not running, are done on the store
 //! directly; either way by this code.
 
+mod ledger;
 mod work;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -19,11 +20,14 @@ use bbt_store::{
     audit::audit_verify,
     devices::{device_count, device_list, device_show, device_stand},
     enrollment::{NewToken, token_create},
+    ledger::ledger_verify,
     meta::integrity_check,
     schools::{school_add, school_list},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+
+pub use ledger::AssetFields;
 
 use crate::{
     config::Webhooks,
@@ -154,6 +158,20 @@ pub enum Operation {
         /// Its id or number.
         ticket: String,
     },
+    /// Opens a card.
+    AssetAdd(Box<AssetFields>),
+    /// Cards in order of their numbers.
+    AssetList {
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// A card and the entries that it is made of.
+    AssetShow {
+        /// Its number.
+        no: String,
+    },
+    /// Whether the ledger is whole.
+    LedgerVerify,
 }
 
 /// A secret on its way to be sealed. It is not printed.
@@ -229,21 +247,7 @@ impl Operations {
         let store = &self.context.store;
         match operation {
             Operation::Status => self.status(actor).await,
-            Operation::Check => {
-                let found = store
-                    .read(move |tx| {
-                        let damage = integrity_check(tx, &actor)?;
-                        Ok((damage, audit_verify(tx, &actor)?))
-                    })
-                    .await?;
-                let (damage, audit) = found;
-                let (audit_lines, audit_head, audit_broken) = match audit {
-                    Ok((lines, head)) => (Some(lines), Some(head.to_hex()), None),
-                    Err(broken) => (None, None, Some(broken.to_string())),
-                };
-                Ok(json!({"store_damage": damage, "audit_lines": audit_lines, "audit_head": audit_head,
-                    "audit_broken": audit_broken}))
-            }
+            Operation::Check => self.check(actor).await,
             Operation::SchoolAdd { code, name } => {
                 let code = SchoolCode::parse(&code).map_err(invalid)?;
                 let name = school_name(&name).map_err(invalid)?;
@@ -283,7 +287,30 @@ impl Operations {
             Operation::FaultList { with_past, after } => self.fault_list(actor, with_past, after).await,
             Operation::TicketList { with_closed, after } => self.ticket_list(actor, with_closed, after).await,
             Operation::TicketShow { ticket } => self.ticket_show(actor, &ticket).await,
+            Operation::AssetAdd(fields) => self.asset_add(actor, &fields).await,
+            Operation::AssetList { after } => self.asset_list(actor, after).await,
+            Operation::AssetShow { no } => self.asset_show(actor, &no).await,
+            Operation::LedgerVerify => self.ledger_verify(actor).await,
         }
+    }
+
+    async fn check(&self, actor: Actor) -> Result<Json, OperationError> {
+        let look = move |tx: &mut bbt_store::Tx<'_>| {
+            let damage = integrity_check(tx, &actor)?;
+            Ok((damage, audit_verify(tx, &actor)?, ledger_verify(tx, &actor)?))
+        };
+        let (damage, audit, ledger) = self.context.store.read(look).await?;
+        let (audit_lines, audit_head, audit_broken) = match audit {
+            Ok(head) => (Some(head.rows), Some(head.hash.to_hex()), None),
+            Err(broken) => (None, None, Some(broken.to_string())),
+        };
+        let (ledger_entries, ledger_head, ledger_broken) = match ledger {
+            Ok(whole) => (Some(whole.head.rows), Some(whole.head.hash.to_hex()), None),
+            Err(fault) => (None, None, Some(fault.to_string())),
+        };
+        Ok(json!({"store_damage": damage,
+            "audit_lines": audit_lines, "audit_head": audit_head, "audit_broken": audit_broken,
+            "ledger_entries": ledger_entries, "ledger_head": ledger_head, "ledger_broken": ledger_broken}))
     }
 
     async fn status(&self, actor: Actor) -> Result<Json, OperationError> {

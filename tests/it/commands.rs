@@ -140,10 +140,43 @@ fn a_bad_value_names_its_field_and_the_remedy() -> Result<()> {
         (&["token", "create", "--school", "T009"], &["school", "T009"]),
         (&["token", "create", "--school", "T009", "--uses", "0"], &["uses", "1 to 10000"]),
         (&["device", "show", "7"], &["device id", "UUID"]),
+        (&["asset", "show", "ZC-9"], &["asset", "ZC-9"]),
         (&["device", "revoke", "00000000-0000-7000-8000-000000000000"], &["no device"]),
     ] {
         one_line(&county.output(command)?, words)?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_field_that_no_card_can_have_is_refused_with_the_remedy() -> Result<()> {
+    let county = County::init()?;
+    let good = [
+        ("--no", "1"),
+        ("--name", "x"),
+        ("--class", "A02010105@2022"),
+        ("--cost-fen", "1"),
+        ("--date", "2024-09-30"),
+    ];
+    let add = |field: &str, value: &str| {
+        let others = good.iter().filter(|(name, _)| *name != field).flat_map(|(name, value)| [*name, *value]);
+        county.output(["asset", "add", field, value].into_iter().chain(others).collect::<Vec<_>>())
+    };
+    for (field, value, words) in [
+        ("--no", "1E+15", &["asset number", "1E+15", "column as text"][..]),
+        ("--name", "\u{202e}", &["asset name", "visible"]),
+        ("--class", "A02010105", &["class", "CODE@EDITION"]),
+        ("--class", "2020200@2022", &["class", "2020200@2022", "eight digits"]),
+        ("--date", "2024-9-31", &["date", "2024-9-31", "YYYY-MM-DD"]),
+        ("--serial", "1.23E+15", &["serial number", "1.23E+15", "column as text"]),
+        ("--set", "7", &["set", "7", "code"]),
+        ("--memory", "8", &["memory", "8GiB"]),
+        ("--disk", "big", &["disk", "256GB"]),
+    ] {
+        one_line(&add(field, value)?, words)?;
+    }
+    sentence(&add("--cost-fen", "4,800.00")?, WRONG_CALL, &["--cost-fen", "4,800.00", "fen"])?;
+    ensure!(county.json(["ledger", "verify"])?["entries"] == 0, "something was appended");
     Ok(())
 }
 

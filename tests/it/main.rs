@@ -8,6 +8,7 @@ mod faults;
 mod first_report;
 mod house;
 mod kills;
+mod ledger;
 mod metadata;
 mod quickstart;
 mod refusals;

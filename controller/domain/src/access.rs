@@ -103,6 +103,8 @@ pub enum Act {
     LedgerRead,
     /// Append to the ledger.
     LedgerWrite,
+    /// Find differences between booked and observed, and see them gone.
+    CaseDecide,
     /// Settle a difference between booked and observed.
     CaseSettle,
     /// Read what was in use when.
@@ -112,8 +114,10 @@ pub enum Act {
 /// Whether `actor` may do `act`.
 pub fn may(actor: &Actor, act: Act) -> bool {
     match actor {
-        // Decisions are the controller's own: nobody makes a fault by hand.
-        Actor::Local => !matches!(act, Act::ReportDeliver | Act::DeviceEnroll | Act::FaultDecide),
+        // Decisions are the controller's own: nobody makes a fault or a difference by hand.
+        Actor::Local => {
+            !matches!(act, Act::ReportDeliver | Act::DeviceEnroll | Act::FaultDecide | Act::CaseDecide)
+        }
         Actor::System(_) => matches!(
             act,
             Act::FleetRead
@@ -123,6 +127,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::FaultRead
                 | Act::FaultDecide
                 | Act::LedgerRead
+                | Act::CaseDecide
                 | Act::UsageRead
                 | Act::SetWrite
         ),

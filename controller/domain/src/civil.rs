@@ -1,6 +1,13 @@
 //! Dates as people in the county read them.
 
-use jiff::{Timestamp, civil::DateTime, tz::Offset};
+use std::{fmt, str::FromStr};
+
+use jiff::{
+    Span, Timestamp,
+    civil::{Date, DateTime},
+    tz::Offset,
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::time::UtcMicros;
 
@@ -8,12 +15,24 @@ use crate::time::UtcMicros;
 pub const COUNTY_OFFSET_HOURS: i8 = 8;
 
 const DAY_SECS: i64 = 86_400;
+/// Day 0.
+const EPOCH: Date = Date::constant(1970, 1, 1);
 
 /// A day by its number since 1970-01-01, in county time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(i64);
 
 impl Day {
+    /// The day of this number since 1970-01-01.
+    pub const fn from_number(number: i64) -> Self {
+        Self(number)
+    }
+
+    /// Its number since 1970-01-01.
+    pub const fn number(self) -> i64 {
+        self.0
+    }
+
     /// The day that `time` is in.
     pub const fn of(time: UtcMicros) -> Self {
         Self((time.as_secs() + offset_secs()).div_euclid(DAY_SECS))
@@ -43,6 +62,60 @@ impl Day {
     }
 }
 
+/// Years of dates that people type. What a school uses was not made before and is not planned beyond; a year
+/// outside is a slip such as 0204 or 20024.
+const TYPED_YEARS: std::ops::RangeInclusive<i16> = 1949..=2199;
+
+/// `2026-09-18`.
+impl fmt::Display for Day {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Span::new().try_days(self.0).and_then(|days| EPOCH.checked_add(days)) {
+            Ok(date) => date.fmt(f),
+            Err(_) => write!(f, "day {}", self.0),
+        }
+    }
+}
+
+/// A text that is no day.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("date {0:?} is not valid: write a day that exists as YYYY-MM-DD, such as 2024-09-30")]
+pub struct DayError(String);
+
+impl FromStr for Day {
+    type Err = DayError;
+    fn from_str(text: &str) -> Result<Self, DayError> {
+        day_of(text.trim()).ok_or_else(|| DayError(text.to_owned()))
+    }
+}
+
+/// The day that `YYYY-MM-DD` names, if there is such a day.
+fn day_of(text: &str) -> Option<Day> {
+    let shaped = text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, b)| if matches!(at, 4 | 7) { b == b'-' } else { b.is_ascii_digit() });
+    if !shaped {
+        return None;
+    }
+    let (year, month, day) = (text[..4].parse().ok()?, text[5..7].parse().ok()?, text[8..].parse().ok()?);
+    let date = Date::new(year, month, day).ok().filter(|date| TYPED_YEARS.contains(&date.year()))?;
+    let since = EPOCH.until(date).ok()?;
+    Some(Day(i64::from(since.get_days())))
+}
+
+impl Serialize for Day {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Day {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// `time` on the county's clock.
 pub fn county_time(time: UtcMicros) -> DateTime {
     let timestamp = Timestamp::from_microsecond(time.as_micros()).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -68,6 +141,33 @@ mod tests {
         assert_eq!(first, last.next());
         assert_eq!(first.start(), at("2026-09-18T16:00:00Z"));
         assert_eq!((last.weekday(), first.weekday()), (4, 5), "Friday, Saturday");
+    }
+
+    #[test]
+    fn a_day_survives_its_text() {
+        for text in ["1949-10-01", "1970-01-01", "2024-02-29", "2026-09-18", "2199-12-31"] {
+            assert_eq!(text.parse::<Day>().unwrap().to_string(), text);
+        }
+        assert_eq!("1970-01-02".parse(), Ok(Day::from_number(1)));
+        assert_eq!("2026-09-18".parse(), Ok(Day::of(at("2026-09-18T04:00:00Z"))));
+        let _ = (Day(i64::MIN).to_string(), Day(i64::MAX).to_string());
+    }
+
+    #[test]
+    fn a_day_that_does_not_exist_is_refused_with_its_text() {
+        for bad in [
+            "2024-9-31",
+            "2024-09-31",
+            "2023-02-29",
+            "2024.9.1",
+            "20240901",
+            "0204-01-01",
+            "２０２４-01-01",
+            "",
+        ] {
+            let error = bad.parse::<Day>().unwrap_err().to_string();
+            assert!(error.contains(&format!("{bad:?}")) && error.contains("YYYY-MM-DD"), "{error}");
+        }
     }
 
     #[test]

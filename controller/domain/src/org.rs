@@ -48,14 +48,7 @@ pub enum SchoolError {
 impl SchoolCode {
     /// Parses a code; full-width digits and letters are taken as their plain form.
     pub fn parse(text: &str) -> Result<Self, SchoolError> {
-        let plain: String = text
-            .trim()
-            .chars()
-            .map(|c| match c {
-                '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
-                other => other,
-            })
-            .collect();
+        let plain = text::half_width(text.trim());
         let fits = (1..=CODE_CHARS).contains(&plain.len())
             && plain.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
         if fits { Ok(Self(plain)) } else { Err(SchoolError::Code(text.to_owned())) }

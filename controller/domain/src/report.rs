@@ -8,6 +8,7 @@ use crate::{
     facts::StateReport,
     ids::{BootId, DeviceId, RunId},
     time::UtcMicros,
+    usage::slots::Slot,
 };
 
 /// When a report is sent and what may be dropped first.
@@ -61,6 +62,13 @@ pub enum Body {
     State(Box<StateReport>),
     /// Numbers over time, checked to be readable, kept as they came (`bbt.report.v1.Samples`).
     Samples(Vec<u8>),
+    /// How long the set was on and in use, by slots.
+    Usage {
+        /// Whether the slots are of the right time; if not, they are of the device's wall clock.
+        corrected: bool,
+        /// What is told of each.
+        slots: Vec<Slot>,
+    },
     /// What was dropped.
     Gap(Gap),
     /// Bytes that could not be read, to be kept apart.

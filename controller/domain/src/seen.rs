@@ -3,6 +3,8 @@
 //! Urgent reports overtake history, so a run's numbers arrive with holes that close later. The list is
 //! bounded; a report that would need one range more is refused with a retry, never guessed about.
 
+use crate::leb128;
+
 /// Most ranges kept for one run. An agent has at most four batches under way, so an honest one makes a few;
 /// this many still fit in one database page.
 pub const MAX_RANGES: usize = 1_024;
@@ -96,8 +98,8 @@ impl Seen {
         let mut bytes = Vec::with_capacity(self.ranges.len() * 3);
         let mut end = self.below;
         for &(first, last) in &self.ranges {
-            leb128(first - end, &mut bytes);
-            leb128(last - first, &mut bytes);
+            leb128::put(first - end, &mut bytes);
+            leb128::put(last - first, &mut bytes);
             end = last;
         }
         bytes
@@ -108,8 +110,8 @@ impl Seen {
         let mut ranges = Vec::new();
         let mut end = below;
         while !bytes.is_empty() {
-            let first = end.checked_add(take_leb128(&mut bytes)?)?;
-            let last = first.checked_add(take_leb128(&mut bytes)?)?;
+            let first = end.checked_add(leb128::take(&mut bytes)?)?;
+            let last = first.checked_add(leb128::take(&mut bytes)?)?;
             if first <= end || ranges.len() == MAX_RANGES {
                 return None;
             }
@@ -118,27 +120,6 @@ impl Seen {
         }
         Some(Self { below, ranges })
     }
-}
-
-fn leb128(mut value: u64, bytes: &mut Vec<u8>) {
-    while value >= 0x80 {
-        bytes.push((value as u8 & 0x7f) | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
-}
-
-fn take_leb128(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

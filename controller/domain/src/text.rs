@@ -46,6 +46,16 @@ pub fn clean_name(text: &str) -> Option<String> {
     (!kept.is_empty()).then_some(kept)
 }
 
+/// `text` with full-width letters, digits and signs, as Chinese input methods make them, in their plain form.
+pub fn half_width(text: &str) -> String {
+    let plain = |c| match c {
+        '\u{3000}' => ' ',
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        other => other,
+    };
+    text.chars().map(plain).collect()
+}
+
 /// Format characters that change how other text looks: bidirectional controls, zero-width ones, tags,
 /// variation selectors, private use (Unicode general categories Cf, Co and neighbours).
 fn is_invisible(c: char) -> bool {

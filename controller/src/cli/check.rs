@@ -10,7 +10,7 @@ use crate::{
     pki::{authority::Authority, hex, revoke::Denylist},
 };
 
-/// Whether configuration, keys, store and audit are whole.
+/// Whether configuration, keys, store, audit and ledger are whole.
 #[derive(Debug, Args)]
 pub(super) struct Check {
     /// Read only the configuration and print it as it is in force.
@@ -37,7 +37,7 @@ impl Check {
         let authority = Authority::load(&folder.pki())?;
         let revoked = Denylist::open(&folder.revocations())?.all().len();
         let damage: Vec<String> = serde_json::from_value(found["store_damage"].clone())?;
-        let broken = found["audit_broken"].as_str();
+        let broken = found["audit_broken"].as_str().or(found["ledger_broken"].as_str());
         if self.output.json {
             let mut found = found.clone();
             found["ca_sha256"] = json!(hex(&authority.root_sha256()));
@@ -48,7 +48,8 @@ impl Check {
             println!("root            {}", hex(&authority.root_sha256()));
             println!("revocations     whole, {revoked} devices revoked");
             println!("store           {}", if damage.is_empty() { "whole" } else { "damaged" });
-            println!("audit           {}", audit_line(&found));
+            println!("audit           {}", chain_line(&found, "audit", "lines"));
+            println!("ledger          {}", chain_line(&found, "ledger", "entries"));
         }
         match (damage.first(), broken) {
             (Some(damage), _) => Err(Failure(format!("the store is damaged ({damage}): restore a backup"))),
@@ -58,12 +59,13 @@ impl Check {
     }
 }
 
-fn audit_line(found: &Json) -> String {
-    match found["audit_broken"].as_str() {
+/// How the chain `name` stands, which is made of `rows`.
+fn chain_line(found: &Json, name: &str, rows: &str) -> String {
+    match found[format!("{name}_broken")].as_str() {
         Some(broken) => broken.to_owned(),
         None => {
-            let head = found["audit_head"].as_str().unwrap_or("-");
-            format!("whole, {} lines, head {head}", found["audit_lines"])
+            let head = found[format!("{name}_head")].as_str().unwrap_or("-");
+            format!("whole, {} {rows}, head {head}", found[format!("{name}_{rows}")])
         }
     }
 }

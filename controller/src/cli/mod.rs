@@ -7,6 +7,7 @@
 mod ask;
 mod check;
 mod init;
+mod ledger;
 mod lists;
 mod table;
 mod work;
@@ -42,7 +43,7 @@ enum Command {
     Serve,
     /// How the controller is.
     Status(Output),
-    /// Whether configuration, keys, store and audit are whole.
+    /// Whether configuration, keys, store, audit and ledger are whole.
     Check(check::Check),
     /// Schools.
     #[command(subcommand)]
@@ -68,6 +69,12 @@ enum Command {
     /// Tickets.
     #[command(subcommand)]
     Ticket(work::Ticket),
+    /// What the county owns.
+    #[command(subcommand)]
+    Asset(ledger::Asset),
+    /// The ledger that its cards are made of.
+    #[command(subcommand)]
+    Ledger(ledger::Ledger),
 }
 
 /// How an answer is printed.
@@ -112,6 +119,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Contract(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Fault(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Ticket(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Asset(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Ledger(command) => one_thread()?.block_on(command.run(&folder)),
     }
 }
 

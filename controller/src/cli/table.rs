@@ -1,5 +1,6 @@
 //! Tables for a terminal, in which a Chinese character is two columns wide.
 
+use bbt_domain::money::Money;
 use serde_json::Value as Json;
 use unicode_width::UnicodeWidthStr;
 
@@ -37,6 +38,9 @@ pub(super) fn cell(key: &str, value: &Json) -> String {
         Json::Number(number) if key.ends_with("_bytes") => {
             number.as_u64().map_or_else(|| number.to_string(), size)
         }
+        Json::Number(number) if key.ends_with("_fen") => {
+            number.as_i64().map_or_else(|| number.to_string(), |fen| Money::from_fen(fen).to_string())
+        }
         other => other.to_string(),
     }
 }
@@ -62,6 +66,12 @@ mod tests {
         let items = [json!({"code": "1", "name": "梁河县第一中学"}), json!({"code": "22", "name": "ab"})];
         let lines = lines(&items, &[("NAME", "name"), ("CODE", "code")]);
         assert_eq!(lines, ["NAME            CODE", "梁河县第一中学  1", "ab              22"]);
+    }
+
+    #[test]
+    fn money_is_shown_in_yuan() {
+        assert_eq!(cell("cost_fen", &json!(480_000)), "4,800.00");
+        assert_eq!(cell("cost_fen", &json!(null)), "-");
     }
 
     #[test]

@@ -308,7 +308,7 @@ fn with_set(item: &Json) -> Json {
     row
 }
 
-fn print_whole(item: &Json, output: Output) -> Result<(), Failure> {
+pub(super) fn print_whole(item: &Json, output: Output) -> Result<(), Failure> {
     if output.json {
         return print_json(item);
     }

@@ -217,7 +217,7 @@ fn extend(verdicts: &mut Vec<Verdict>, run: RunId, seq: u64, code: Code, reason:
 fn over_limit(report: &Report) -> Option<Decision> {
     let bytes = match &report.body {
         Body::Samples(bytes) | Body::Unreadable { bytes, .. } => bytes.len(),
-        Body::State(_) | Body::Gap(_) => return None,
+        Body::State(_) | Body::Usage { .. } | Body::Gap(_) => return None,
     };
     (bytes > BODY_BYTES)
         .then(|| Decision::Rejected(format!("its body has {bytes} bytes, {BODY_BYTES} are the most")))

@@ -20,7 +20,7 @@ use crate::{
     pki::sealing::WEBHOOK_SECRET,
 };
 
-type Answer = Result<Json, OperationError>;
+pub(super) type Answer = Result<Json, OperationError>;
 
 impl Operations {
     pub(super) async fn room_add(&self, actor: Actor, school: &str, name: &str, kind: &str) -> Answer {
@@ -154,7 +154,7 @@ fn school_code(code: Option<String>) -> Result<Option<SchoolCode>, OperationErro
     code.map(|code| SchoolCode::parse(&code).map_err(invalid)).transpose()
 }
 
-fn set_ref(text: &str) -> Result<SetRef, OperationError> {
+pub(super) fn set_ref(text: &str) -> Result<SetRef, OperationError> {
     SetRef::parse(text).ok_or_else(|| {
         OperationError::Invalid(format!(
             "set {text:?} is not valid: write its id, or the six characters of its code"

@@ -1,3 +1,13 @@
+CREATE TABLE asset (
+    id bytea NOT NULL,
+    asset_no text COLLATE "C" NOT NULL,
+    set_id bytea,
+    school_id bytea,
+    UNIQUE (asset_no),
+    PRIMARY KEY (id)
+);
+CREATE INDEX asset_by_set ON asset USING btree (set_id, asset_no);
+
 CREATE TABLE audit (
     no bigint NOT NULL,
     at_us bigint NOT NULL,
@@ -178,6 +188,29 @@ CREATE TABLE inquiry (
 CREATE INDEX inquiry_by_set ON inquiry USING btree (set_id, id);
 CREATE UNIQUE INDEX inquiry_open ON inquiry USING btree (set_id) WHERE (closed_us IS NULL);
 
+CREATE TABLE ledger_entry (
+    no bigint NOT NULL,
+    request bytea NOT NULL,
+    at_us bigint NOT NULL,
+    actor text COLLATE "C" NOT NULL,
+    school_id bytea,
+    asset_id bytea NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    effective_day bigint NOT NULL,
+    body text COLLATE "C" NOT NULL,
+    hash bytea NOT NULL,
+    UNIQUE (request),
+    PRIMARY KEY (no)
+);
+CREATE INDEX ledger_entry_by_asset ON ledger_entry USING btree (asset_id, no);
+
+CREATE TABLE ledger_head (
+    id bigint NOT NULL,
+    entries bigint NOT NULL,
+    hash bytea NOT NULL,
+    PRIMARY KEY (id)
+);
+
 CREATE TABLE meta (
     key text COLLATE "C" NOT NULL,
     value text COLLATE "C" NOT NULL,
@@ -245,6 +278,26 @@ CREATE TABLE quarantine (
     body bytea NOT NULL,
     PRIMARY KEY (device_id, run_id, seq)
 );
+
+CREATE TABLE recon_case (
+    id bytea NOT NULL,
+    set_id bytea NOT NULL,
+    school_id bytea NOT NULL,
+    asset_id bytea NOT NULL,
+    item text COLLATE "C" NOT NULL,
+    booked text COLLATE "C" NOT NULL,
+    observed text COLLATE "C" NOT NULL,
+    opened_us bigint NOT NULL,
+    settled_us bigint,
+    settled_by text COLLATE "C",
+    settlement text COLLATE "C",
+    note text COLLATE "C",
+    gone_us bigint,
+    PRIMARY KEY (id),
+    FOREIGN KEY (set_id) REFERENCES device_set(id)
+);
+CREATE UNIQUE INDEX recon_case_now ON recon_case USING btree (set_id, asset_id, item) WHERE (gone_us IS NULL);
+CREATE INDEX recon_case_open ON recon_case USING btree (id) WHERE ((settled_us IS NULL) AND (gone_us IS NULL));
 
 CREATE TABLE room (
     id bytea NOT NULL,
@@ -343,6 +396,21 @@ CREATE TABLE token_use (
     PRIMARY KEY (token_id, key),
     FOREIGN KEY (device_id) REFERENCES device(id),
     FOREIGN KEY (token_id) REFERENCES token(id)
+);
+
+CREATE TABLE usage_day (
+    device_id bytea NOT NULL,
+    day bigint NOT NULL,
+    school_id bytea NOT NULL,
+    slots bytea NOT NULL,
+    PRIMARY KEY (device_id, day)
+);
+
+CREATE TABLE usage_told (
+    device_id bytea NOT NULL,
+    first_slot bigint NOT NULL,
+    until_slot bigint NOT NULL,
+    PRIMARY KEY (device_id)
 );
 
 CREATE TABLE web_session (

@@ -1,3 +1,12 @@
+CREATE TABLE asset (
+    id        BLOB NOT NULL PRIMARY KEY,
+    asset_no  TEXT NOT NULL UNIQUE,
+    set_id    BLOB,
+    school_id BLOB
+) WITHOUT ROWID;
+
+CREATE INDEX asset_by_set ON asset (set_id, asset_no);
+
 CREATE TABLE audit (
     no      INTEGER NOT NULL PRIMARY KEY,
     at_us   INTEGER NOT NULL,
@@ -179,6 +188,28 @@ CREATE INDEX inquiry_by_set ON inquiry (set_id, id);
 
 CREATE UNIQUE INDEX inquiry_open ON inquiry (set_id) WHERE closed_us IS NULL;
 
+CREATE TABLE ledger_entry (
+    no            INTEGER NOT NULL PRIMARY KEY,
+    -- The caller's id of what it asked for: asked again, nothing is appended.
+    request       BLOB NOT NULL UNIQUE,
+    at_us         INTEGER NOT NULL,
+    actor         TEXT NOT NULL,
+    school_id     BLOB,
+    asset_id      BLOB NOT NULL,
+    kind          TEXT NOT NULL,
+    effective_day INTEGER NOT NULL,
+    body          TEXT NOT NULL,
+    hash          BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX ledger_entry_by_asset ON ledger_entry (asset_id, no);
+
+CREATE TABLE ledger_head (
+    id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    entries INTEGER NOT NULL,
+    hash    BLOB NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE meta (
     key   TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
@@ -242,6 +273,31 @@ CREATE TABLE quarantine (
     body        BLOB NOT NULL,
     PRIMARY KEY (device_id, run_id, seq)
 ) WITHOUT ROWID;
+
+CREATE TABLE recon_case (
+    id          BLOB NOT NULL PRIMARY KEY,
+    set_id      BLOB NOT NULL REFERENCES device_set (id),
+    school_id   BLOB NOT NULL,
+    asset_id    BLOB NOT NULL,
+    -- processor, memory, disk, serial.
+    item        TEXT NOT NULL,
+    -- Both as JSON.
+    booked      TEXT NOT NULL,
+    observed    TEXT NOT NULL,
+    opened_us   INTEGER NOT NULL,
+    -- When a person said what it is; NULL while open.
+    settled_us  INTEGER,
+    settled_by  TEXT,
+    -- repair, move, theft, wrong_entry, other.
+    settlement  TEXT,
+    note        TEXT,
+    -- When the difference was there no more, settled or not.
+    gone_us     INTEGER
+) WITHOUT ROWID;
+
+CREATE UNIQUE INDEX recon_case_now ON recon_case (set_id, asset_id, item) WHERE gone_us IS NULL;
+
+CREATE INDEX recon_case_open ON recon_case (id) WHERE settled_us IS NULL AND gone_us IS NULL;
 
 CREATE TABLE room (
     id         BLOB NOT NULL PRIMARY KEY,
@@ -330,6 +386,20 @@ CREATE TABLE token_use (
     device_id BLOB NOT NULL REFERENCES device (id),
     used_us   INTEGER NOT NULL,
     PRIMARY KEY (token_id, key)
+) WITHOUT ROWID;
+
+CREATE TABLE usage_day (
+    device_id BLOB NOT NULL,
+    day       INTEGER NOT NULL,
+    school_id BLOB NOT NULL,
+    slots     BLOB NOT NULL,
+    PRIMARY KEY (device_id, day)
+) WITHOUT ROWID;
+
+CREATE TABLE usage_told (
+    device_id  BLOB NOT NULL PRIMARY KEY,
+    first_slot INTEGER NOT NULL,
+    until_slot INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE web_session (

@@ -2,7 +2,8 @@
 
 use bbt_domain::{
     access::{Act, Actor},
-    audit::{Broken, ChainHash, Line, Verifier},
+    audit::Line,
+    chain::{Broken, ChainHash, Head, Linked, Verifier},
     time::UtcMicros,
 };
 use serde_json::Value as Json;
@@ -105,11 +106,11 @@ pub fn audit_list_any(
 }
 
 /// Walks the chain: its length and head, or the first bad line.
-pub fn audit_verify(tx: &mut Tx<'_>, actor: &Actor) -> Result<Result<(i64, ChainHash), Broken>, StoreError> {
+pub fn audit_verify(tx: &mut Tx<'_>, actor: &Actor) -> Result<Result<Head, Broken>, StoreError> {
     permit(actor, Act::AuditRead)?;
     let mut verifier = Verifier::default();
     loop {
-        let (after, _) = verifier.head();
+        let after = verifier.head().rows;
         let page = tx.query(
             "SELECT no, at_us, actor, action, subject, detail, hash FROM audit WHERE no > $1 ORDER BY no LIMIT $2",
             params![after, VERIFY_PAGE],

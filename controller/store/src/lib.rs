@@ -17,15 +17,18 @@ pub mod enrollment;
 mod error;
 pub mod faults;
 pub mod inquiries;
+pub mod ledger;
 pub mod meta;
 pub mod outbox;
 pub mod people;
+pub mod reconciliation;
 pub mod reports;
 pub mod rooms;
 pub mod schools;
 mod scope;
 pub mod sets;
 pub mod tickets;
+pub mod usage;
 
 #[cfg(test)]
 mod conformance;

@@ -9,7 +9,10 @@ use bbt_domain::{
     time::UtcMicros,
 };
 
-use crate::{StoreError, Tx, devices::snapshot_of, enrollment::evidence_record, error::permit, params};
+use crate::{
+    StoreError, Tx, devices::snapshot_of, enrollment::evidence_record, error::permit, params,
+    usage::usage_apply,
+};
 
 /// Largest body kept in quarantine; the rest of a larger one is cut off.
 const QUARANTINE_BODY_BYTES: usize = 64 << 10;
@@ -189,6 +192,8 @@ fn store(
     run_offset_micros: Option<i64>,
 ) -> Result<Decision, StoreError> {
     let (at, basis) = event_time(report, &delivery.contact, run_offset_micros);
+    // Where nothing is known of the run's clock, it was most likely off by what it is off by now.
+    let offset = run_offset_micros.unwrap_or_else(|| delivery.contact.wall_offset_micros());
     match &report.body {
         Body::Samples(body) => {
             tx.execute(
@@ -208,9 +213,13 @@ fn store(
             )?;
         }
         Body::State(_) => snapshot_apply(tx, device, report, at)?,
+        Body::Usage { corrected, slots } => {
+            let behind = if *corrected { 0 } else { offset };
+            let slots = slots.iter().map(|slot| slot.shifted(behind));
+            usage_apply(tx, device, delivery.school, slots, delivery.contact.received)?;
+        }
         Body::Gap(gap) => {
             let corrected = |wall: UtcMicros| {
-                let offset = run_offset_micros.unwrap_or_else(|| delivery.contact.wall_offset_micros());
                 UtcMicros::from_micros(wall.as_micros().saturating_add(offset)).min(delivery.contact.received)
             };
             tx.execute(

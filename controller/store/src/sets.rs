@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    Row, StoreError, Tx, audit,
+    Row, StoreError, Tx, Value, audit,
     error::permit,
     params,
     rooms::{RoomRef, room_find},
@@ -327,6 +327,25 @@ pub fn set_find(tx: &mut Tx<'_>, actor: &Actor, set: SetRef, now: UtcMicros) -> 
         tx.query(&format!("{LINE} WHERE t.id = $1 AND {scope} ORDER BY d.id"), params![id.as_bytes()], part)?;
     let mut lines = lines(tx, rows, now)?;
     lines.pop().ok_or_else(|| StoreError::NotFound { noun: "set", key: key() })
+}
+
+/// A set that the asker may see, and its school.
+pub(crate) fn set_and_school(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    set: SetRef,
+) -> Result<(SetId, SchoolId), StoreError> {
+    let (column, value, key) = match set {
+        SetRef::Id(id) => ("id", Value::from(id.as_bytes()), id.to_string()),
+        SetRef::Code(code) => ("code", Value::from(code.as_str()), code.to_string()),
+    };
+    let scope = school_scope(actor, "school_id");
+    let sql = format!("SELECT id, school_id FROM device_set WHERE {column} = $1 AND {scope}");
+    let found = tx.query_first(&sql, &[value], |row| {
+        let set = SetId::from_bytes(row.array(0, "a set's id")?);
+        Ok((set, SchoolId::from_bytes(row.array(1, "a set's school")?)))
+    })?;
+    found.ok_or(StoreError::NotFound { noun: "set", key })
 }
 
 /// What the rules of faults look at.

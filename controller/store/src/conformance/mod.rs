@@ -25,13 +25,16 @@ macro_rules! exams {
 
 mod enrollment;
 mod faults;
+mod ledger;
 mod place;
+mod reconciliation;
 mod reports;
 mod server;
 mod sets;
 mod sqlite_file;
 mod store;
 mod twins;
+mod usage;
 
 use bbt_domain::{
     access::Actor,

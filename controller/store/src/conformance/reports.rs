@@ -27,11 +27,11 @@ exams![
     a_device_that_was_never_recorded_opens_no_session,
 ];
 
-fn run(n: u8) -> RunId {
+pub(super) fn run(n: u8) -> RunId {
     RunId::from_bytes([n; 16])
 }
 
-fn report(device: DeviceId, of: RunId, seq: u64, body: Body) -> Report {
+pub(super) fn report(device: DeviceId, of: RunId, seq: u64, body: Body) -> Report {
     Report {
         run: of,
         seq,
@@ -59,7 +59,7 @@ fn samples(byte: u8) -> Body {
 }
 
 impl Exam {
-    async fn open_session(&self, device: DeviceId, of: RunId) {
+    pub(super) async fn open_session(&self, device: DeviceId, of: RunId) {
         let opening = Opening {
             run: of,
             boot: BootId::from_bytes([1; 16]),
@@ -75,7 +75,7 @@ impl Exam {
         self.store.write(move |tx| session_start(tx, &actor, &opening, START)).await.expect("a session");
     }
 
-    async fn deliver(
+    pub(super) async fn deliver(
         &self,
         device: DeviceId,
         session_run: RunId,

@@ -43,7 +43,7 @@ async fn controllers_that_race_leave_no_hole_in_the_chain_and_nobody_out(exam: E
     counted.sort_unstable();
     let writes = EACH * controllers.len() as i64;
     assert_eq!(counted, (1..=writes).collect::<Vec<_>>());
-    let lines = exam.store.read(|tx| audit_verify(tx, &Actor::Local)).await.unwrap().unwrap().0;
+    let lines = exam.store.read(|tx| audit_verify(tx, &Actor::Local)).await.unwrap().unwrap().rows;
     assert_eq!(lines, writes + 1, "one for the school");
 }
 

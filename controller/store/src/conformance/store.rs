@@ -2,7 +2,8 @@ use std::time::Instant;
 
 use bbt_domain::{
     access::{Act, Actor},
-    audit::Broken,
+    audit::Line,
+    chain::{Broken, Linked},
     ids::DeviceId,
 };
 use serde_json::json;
@@ -82,14 +83,15 @@ async fn a_line_of_the_audit_changed_by_hand_is_named(exam: Exam) {
         exam.store.write(note).await.unwrap();
     }
     let verify = |tx: &mut Tx<'_>| audit_verify(tx, &Actor::Local);
-    assert_eq!(exam.store.read(verify).await.unwrap().map(|(lines, _)| lines), Ok(6));
+    assert_eq!(exam.store.read(verify).await.unwrap().map(|head| head.rows), Ok(6));
     exam.store
         .write(|tx| tx.execute("UPDATE audit SET subject = 'other' WHERE no = 4", params![]))
         .await
         .unwrap();
-    assert_eq!(exam.store.read(verify).await.unwrap(), Err(Broken::Changed { no: 4 }));
+    assert_eq!(exam.store.read(verify).await.unwrap(), Err(Broken::Changed { noun: Line::NOUN, no: 4 }));
     exam.store.write(|tx| tx.execute("DELETE FROM audit WHERE no = 2", params![])).await.unwrap();
-    assert_eq!(exam.store.read(verify).await.unwrap(), Err(Broken::Hole { expected: 2, found: 3 }));
+    let hole = Broken::Hole { noun: Line::NOUN, expected: 2, found: 3 };
+    assert_eq!(exam.store.read(verify).await.unwrap(), Err(hole));
 }
 
 async fn a_newer_schema_is_refused(exam: Exam) {
@@ -110,7 +112,7 @@ async fn writes_that_race_are_each_done_once(exam: Exam) {
     let mut counted: Vec<i64> = racing.join_all().await.into_iter().map(Result::unwrap).collect();
     counted.sort_unstable();
     assert_eq!(counted, (1..=WRITES).collect::<Vec<_>>());
-    let lines = exam.store.read(|tx| audit_verify(tx, &Actor::Local)).await.unwrap().unwrap().0;
+    let lines = exam.store.read(|tx| audit_verify(tx, &Actor::Local)).await.unwrap().unwrap().rows;
     assert_eq!(lines, WRITES + 1, "one for the school");
 }
 

@@ -8,15 +8,17 @@ use super::{OpenError, Value, postgres::Session};
 use crate::{error::StoreError, params};
 
 /// Every step from an empty file to today's schema, in order; a released one is never changed.
-const SQLITE: [&str; 2] = [
+const SQLITE: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_sets_faults_tickets.sql"),
+    include_str!("../../migrations/sqlite/0003_ledger_usage.sql"),
 ];
 
 /// The same steps for a schema on a server.
-const POSTGRES: [&str; 2] = [
+const POSTGRES: [&str; 3] = [
     include_str!("../../migrations/postgres/0001_first.sql"),
     include_str!("../../migrations/postgres/0002_sets_faults_tickets.sql"),
+    include_str!("../../migrations/postgres/0003_ledger_usage.sql"),
 ];
 
 /// What the steps are done on.
