@@ -344,6 +344,7 @@ fn kind(frame: &FrameRow) -> &'static str {
         Ok(Kind::State) => "state",
         Ok(Kind::Samples) => "samples",
         Ok(Kind::Gap) => "gap",
+        Ok(Kind::Usage) => "usage",
         Ok(Kind::Unspecified) | Err(_) => "unknown",
     }
 }

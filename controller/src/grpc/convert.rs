@@ -88,6 +88,7 @@ fn body(kind: wire::Kind, bytes: &[u8]) -> Body {
             },
             Err(error) => unreadable(format!("the gap cannot be read: {error}")),
         },
+        wire::Kind::Usage => unreadable("usage is not read by this controller yet".to_owned()),
         wire::Kind::Unspecified => unreadable("its kind is not known to this controller".to_owned()),
     }
 }
