@@ -14,7 +14,7 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::Subscriber
 
 use crate::{
     VERSION,
-    collect::{self, Runner},
+    collect::{self, Runner, usage::Session},
     config::{Config, nearest},
     folder::Folder,
     identity::{
@@ -275,10 +275,11 @@ fn collect(config: &Config, state: &Folder, json: bool) -> Result<(), Failure> {
     let sections = block_on(async {
         Ok::<_, Failure>(collectors(&platform, controller.as_ref()).run(ALL_SECTIONS).await)
     })?;
+    let session = Session::look(platform.as_ref());
     if json {
-        println!("{:#}", report::to_json(&sections));
+        println!("{:#}", report::to_json(&sections, &session));
     } else {
-        print!("{}", report::to_text(&sections));
+        print!("{}", report::to_text(&sections, &session));
     }
     Ok(())
 }

@@ -14,11 +14,13 @@ use std::{
 use ring::rand::{SecureRandom, SystemRandom};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::{Boot, Load, Method, Now, Platform, Roots, Space};
+use super::{Boot, Load, Method, Now, Platform, Roots, Seat, Space};
 use crate::{collect::storage, decode};
 
+mod child;
 mod echo;
 mod ethtool;
+mod seat;
 
 /// Between two attempts to get random bytes from a kernel that refuses them.
 const RANDOM_RETRY: Duration = Duration::from_millis(100);
@@ -33,6 +35,7 @@ pub fn native(roots: Roots) -> Arc<dyn Platform> {
         random: SystemRandom::new(),
         boot: OnceLock::new(),
         meter: Mutex::new(None),
+        seat: seat::Watcher::default(),
     })
 }
 
@@ -43,6 +46,7 @@ struct Linux {
     random: SystemRandom,
     boot: OnceLock<Boot>,
     meter: Mutex<Option<sysinfo::System>>,
+    seat: seat::Watcher,
 }
 
 impl Linux {
@@ -138,6 +142,10 @@ impl Platform for Linux {
 
     fn host_name(&self) -> io::Result<String> {
         Ok(fs::read_to_string(self.roots.proc.join("sys/kernel/hostname"))?.trim().to_owned())
+    }
+
+    fn session(&self) -> io::Result<Seat> {
+        self.seat.look(&self.roots.run, self.of_own_machine())
     }
 
     fn architecture(&self) -> io::Result<String> {

@@ -262,7 +262,7 @@ pub struct Usage {
     #[prost(message, repeated, tag = "2")]
     pub slots: ::prost::alloc::vec::Vec<UsageSlot>,
 }
-/// Seconds of one slot. All that is told of it, over all frames, is at most 300.
+/// Seconds of one slot: over all frames at most 300, unless the device's clock was set or corrected in between.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct UsageSlot {
     /// UTC seconds since 1970 divided by 300, rounded down.
