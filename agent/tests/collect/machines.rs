@@ -153,7 +153,9 @@ fn disks_are_told_as_udev_knows_them() {
     );
     assert_eq!((sda.vendor.as_ref(), code(&storage.problems, "sda.vendor")), (None, Some("not_offered")));
     assert_eq!((text(&sdb.vendor), text(&sdb.model)), ("SanDisk", "Cruzer Blade"));
-    assert_eq!((text(&sdb.serial), text(&sdb.transport)), ("4C530001231102114500", "usb"));
+    assert_eq!(text(&sdb.transport), "usb");
+    assert_eq!((sdb.serial.as_ref(), sdb.wwn.as_ref()), (None, None), "a stick is a person's own");
+    assert_eq!(code(&storage.problems, "sdb.serial"), Some("not_offered"));
 }
 
 #[test]
