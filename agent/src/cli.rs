@@ -1,4 +1,4 @@
-//! The command line: six commands, parsed by hand because there are so few of them.
+//! The command line: a handful of commands, parsed by hand because there are so few of them.
 
 use std::{
     ffi::OsString,
@@ -43,19 +43,20 @@ bbt-agent: collects what this device is and how it stands, keeps it, reports it 
                               makes this device known; the line is printed by `bbt-controller token create`
   bbt-agent run               collects and reports until it is stopped
   bbt-agent collect           one pass, printed; nothing is sent, no enrolment needed
+  bbt-agent privacy           every field that can be sent, with its purpose, and what is never collected
   bbt-agent status            how the agent stands
   bbt-agent spool list        what waits to be sent
   bbt-agent spool check       reads everything that waits and says whether it is whole
 
   --state DIR      state folder (BBT_AGENT_STATE; default /var/lib/bbt-agent)
   --config FILE    settings (default /etc/bbt/agent.toml, which may be missing)
-  --json           collect, status, spool: one JSON document
+  --json           collect, privacy, status, spool: one JSON document
   --help, --version
 
 Exit codes: 0 done, 1 failed, 2 called wrongly.
 ";
 
-const COMMANDS: &[&str] = &["enroll", "run", "collect", "status", "spool"];
+const COMMANDS: &[&str] = &["enroll", "run", "collect", "privacy", "status", "spool"];
 const SPOOL_COMMANDS: &[&str] = &["list", "check"];
 const FLAGS: &[&str] = &[
     "--state",
@@ -127,7 +128,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
     let allowed: &[&str] = match words.as_slice() {
         ["enroll"] => &["--controller", "--token", "--token-file", "--ca-sha256"],
         ["run"] => &[],
-        ["collect"] | ["status"] | ["spool", "list" | "check"] => &["--json"],
+        ["collect" | "privacy" | "status"] | ["spool", "list" | "check"] => &["--json"],
         [] => return Err(wrong("no command was given; `bbt-agent --help` lists them")),
         ["spool"] => return Err(wrong("`spool` needs `list` or `check`")),
         ["spool", word] => return Err(unknown_command(word, SPOOL_COMMANDS)),
@@ -153,6 +154,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
             Ok(())
         }
         ["collect"] => collect(&config, &state, json),
+        ["privacy"] => {
+            privacy(json);
+            Ok(())
+        }
         ["status"] => status(&state, json),
         ["spool", "list"] => spool_list(&state, json),
         _ => spool_check(&state, json),
@@ -286,6 +291,14 @@ fn collect(config: &Config, state: &Folder, json: bool) -> Result<(), Failure> {
 
 fn collectors(platform: &Arc<dyn Platform>, controller: Option<&Address>) -> Runner {
     Runner::new(platform.clone(), collect::all(controller.map(Address::to_string), VERSION))
+}
+
+fn privacy(json: bool) {
+    if json {
+        println!("{:#}", report::privacy_json());
+    } else {
+        print!("{}", report::privacy_text());
+    }
 }
 
 fn status(state: &Folder, json: bool) -> Result<(), Failure> {
