@@ -15,7 +15,8 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::Subscriber
 use crate::{
     VERSION,
     collect::{self, Runner, usage::Session},
-    config::{Config, nearest},
+    config::{Config, ConfigError, nearest},
+    doctor::{self, Verdict},
     folder::Folder,
     identity::{
         enroll::{EnrolOrder, enrol},
@@ -45,18 +46,19 @@ bbt-agent: collects what this device is and how it stands, keeps it, reports it 
   bbt-agent collect           one pass, printed; nothing is sent, no enrolment needed
   bbt-agent privacy           every field that can be sent, with its purpose, and what is never collected
   bbt-agent status            how the agent stands
+  bbt-agent doctor            what is wrong, and what to do; exit code 1 if reports do not get through
   bbt-agent spool list        what waits to be sent
   bbt-agent spool check       reads everything that waits and says whether it is whole
 
   --state DIR      state folder (BBT_AGENT_STATE; default /var/lib/bbt-agent)
   --config FILE    settings (default /etc/bbt/agent.toml, which may be missing)
-  --json           collect, privacy, status, spool: one JSON document
+  --json           collect, privacy, status, doctor, spool: one JSON document
   --help, --version
 
 Exit codes: 0 done, 1 failed, 2 called wrongly.
 ";
 
-const COMMANDS: &[&str] = &["enroll", "run", "collect", "privacy", "status", "spool"];
+const COMMANDS: &[&str] = &["enroll", "run", "collect", "privacy", "status", "doctor", "spool"];
 const SPOOL_COMMANDS: &[&str] = &["list", "check"];
 const FLAGS: &[&str] = &[
     "--state",
@@ -128,7 +130,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
     let allowed: &[&str] = match words.as_slice() {
         ["enroll"] => &["--controller", "--token", "--token-file", "--ca-sha256"],
         ["run"] => &[],
-        ["collect" | "privacy" | "status"] | ["spool", "list" | "check"] => &["--json"],
+        ["collect" | "privacy" | "status" | "doctor"] | ["spool", "list" | "check"] => &["--json"],
         [] => return Err(wrong("no command was given; `bbt-agent --help` lists them")),
         ["spool"] => return Err(wrong("`spool` needs `list` or `check`")),
         ["spool", word] => return Err(unknown_command(word, SPOOL_COMMANDS)),
@@ -143,9 +145,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
     {
         return Err(wrong(&format!("`{}` does not take {flag}; see `bbt-agent --help`", words.join(" "))));
     }
-    let config = Config::load(typed.config.as_deref())?;
+    let config = Config::load(typed.config.as_deref());
     let state = Folder::at(&state_path(&typed));
     let json = typed.flags.contains(&"--json");
+    if words == ["doctor"] {
+        return doctor(&state, config, json);
+    }
+    let config = config?;
     match words.as_slice() {
         ["enroll"] => enroll(&typed, &config, &state),
         ["run"] => {
@@ -310,6 +316,22 @@ fn status(state: &Folder, json: bool) -> Result<(), Failure> {
         print!("{}", status.to_text());
     }
     Ok(())
+}
+
+/// Works without a configuration, which may be what is wrong.
+fn doctor(state: &Folder, config: Result<Config, ConfigError>, json: bool) -> Result<(), Failure> {
+    let roots = config.as_ref().map_or_else(|_| Config::default().roots, |config| config.roots.clone());
+    let platform = platform::native(roots);
+    let diagnosis = block_on(async { Ok::<_, Failure>(doctor::examine(state, config, platform).await) })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&diagnosis)?);
+    } else {
+        print!("{}", diagnosis.to_text());
+    }
+    match diagnosis.count(Verdict::Bad) {
+        0 => Ok(()),
+        count => Err(Failure::Failed(format!("{count} of these keep reports from the county"))),
+    }
 }
 
 fn spool_list(state: &Folder, json: bool) -> Result<(), Failure> {

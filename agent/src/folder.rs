@@ -147,6 +147,34 @@ pub fn make_private_file(path: &Path) -> io::Result<()> {
     options.open(path).map(drop)
 }
 
+/// The first of these folders and the files in them that other users may enter or read.
+#[cfg(unix)]
+pub fn open_to_others(folders: &[&Path]) -> io::Result<Option<PathBuf>> {
+    use std::os::unix::fs::PermissionsExt;
+    let is_open = |path: &Path| fs::metadata(path).map(|found| found.permissions().mode() & 0o077 != 0);
+    for folder in folders {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if is_open(folder)? {
+            return Ok(Some(folder.to_path_buf()));
+        }
+        for entry in entries {
+            let path = entry?.path();
+            match is_open(&path) {
+                Ok(true) => return Ok(Some(path)),
+                Ok(false) => {}
+                // A running agent replaces its files.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(None)
+}
+
 fn temporary(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".new");

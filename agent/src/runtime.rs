@@ -430,11 +430,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        identity::enroll::{EnrolOrder, enrol},
         platform::{Roots, Seat, fake::FakePlatform},
         spool::Inspector,
         status::Status,
-        testing::{Controller, County, TOKEN},
+        testing::Enrolled,
     };
 
     /// Far beyond what any step takes on a loaded machine.
@@ -451,59 +450,31 @@ mod tests {
         assert!(error.to_string().contains("run `bbt-agent enroll`"), "{error}");
     }
 
-    /// A county whose agents' listener answers, and a device that is enrolled there.
-    struct Enrolled {
-        agents: Controller,
-        state: Folder,
-        _temp: tempfile::TempDir,
+    /// Resolves when everything that was appended is decided.
+    async fn reported(device: &Enrolled) -> Status {
+        let done = |status: &Status| {
+            let run = status.last_run.as_ref();
+            run.is_some_and(|run| run.last_committed_at.is_some() && run.backlog.state.frames == 0)
+        };
+        let reported = async {
+            while !done(&Status::gather(&device.state)) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Status::gather(&device.state)
+        };
+        tokio::time::timeout(DEADLINE, reported).await.unwrap()
     }
 
-    impl Enrolled {
-        async fn new() -> Enrolled {
-            let county = Arc::new(County::new());
-            let agents = Controller::start(county.clone()).await;
-            let enrolment = Controller::start_enrolment(county.clone()).await;
-            enrolment.seen().agents = Some(agents.address);
-            let temp = tempfile::tempdir().unwrap();
-            let state = Folder::at(temp.path());
-            let order = EnrolOrder {
-                controller: enrolment.address.to_string().parse().unwrap(),
-                token: TOKEN.to_owned(),
-                root: county.root(),
-                evidence: Vec::new(),
-                agent_version: VERSION,
-                host_name: "classroom".to_owned(),
-            };
-            enrol(&state, platform(), order, |_| ()).await.unwrap();
-            Enrolled { agents, state, _temp: temp }
-        }
-
-        /// Resolves when everything that was appended is decided.
-        async fn reported(&self) -> Status {
-            let done = |status: &Status| {
-                let run = status.last_run.as_ref();
-                run.is_some_and(|run| run.last_committed_at.is_some() && run.backlog.state.frames == 0)
-            };
-            let reported = async {
-                while !done(&Status::gather(&self.state)) {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Status::gather(&self.state)
-            };
-            tokio::time::timeout(DEADLINE, reported).await.unwrap()
-        }
-
-        /// What waits in the spool, as the next run would send it.
-        async fn waiting(&self) -> Vec<wire::Frame> {
-            let origin = Origin { run_id: [9; 16], device_id: [5; 16], os_boot: wire::OsBoot::default() };
-            let clock = Arc::new(Clock::new(platform()));
-            let (spool, thread) =
-                Handle::start(self.state.spool(), origin, Config::default().spool, clock).unwrap();
-            let batch = spool.next_batch(None, crate::spool::BATCH_MAX_BYTES).await.unwrap();
-            spool.stop().await;
-            thread.join().unwrap();
-            batch.into_iter().map(|(_, frame)| frame).collect()
-        }
+    /// What waits in the spool, as the next run would send it.
+    async fn waiting(device: &Enrolled) -> Vec<wire::Frame> {
+        let origin = Origin { run_id: [9; 16], device_id: [5; 16], os_boot: wire::OsBoot::default() };
+        let clock = Arc::new(Clock::new(platform()));
+        let (spool, thread) =
+            Handle::start(device.state.spool(), origin, Config::default().spool, clock).unwrap();
+        let batch = spool.next_batch(None, crate::spool::BATCH_MAX_BYTES).await.unwrap();
+        spool.stop().await;
+        thread.join().unwrap();
+        batch.into_iter().map(|(_, frame)| frame).collect()
     }
 
     #[tokio::test]
@@ -512,7 +483,7 @@ mod tests {
         let config = Config::default();
         let status = tokio::select! {
             ended = run(&device.state, &config, platform()) => panic!("it ended: {ended:?}"),
-            status = device.reported() => status,
+            status = reported(&device) => status,
         };
         assert!(status.running);
         let run = status.last_run.unwrap();
@@ -531,11 +502,11 @@ mod tests {
         for (before_secs, watched_secs) in [(60, 20), (40, 7)] {
             // It starts `before_secs` after the system or the run before, and is stopped `watched_secs` later.
             let stop = async {
-                device.reported().await;
+                reported(&device).await;
                 platform.advance(Duration::from_secs(watched_secs));
             };
             run_until(stop, &device.state, &Config::default(), platform.clone()).await.unwrap();
-            let frames = device.waiting().await;
+            let frames = waiting(&device).await;
             let [frame] = frames.as_slice() else { panic!("{frames:?}") };
             assert_eq!((frame.kind(), frame.class()), (wire::Kind::Usage, wire::Class::State));
             let usage = wire::Usage::decode(frame.body.as_ref()).unwrap();
