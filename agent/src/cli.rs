@@ -17,7 +17,7 @@ use crate::{
     collect::{self, Runner, usage::Session},
     config::{Config, ConfigError, nearest},
     doctor::{self, Verdict},
-    folder::Folder,
+    folder::{self, Folder},
     identity::{
         enroll::{EnrolOrder, enrol},
         trust::Fingerprint,
@@ -30,8 +30,6 @@ use crate::{
     uplink::address::Address,
 };
 
-/// Where the state folder is when neither flag nor variable says.
-const DEFAULT_STATE: &str = "/var/lib/bbt-agent";
 /// The variable that names the state folder.
 const STATE_VARIABLE: &str = "BBT_AGENT_STATE";
 /// A token is a line of text; a larger file is another file.
@@ -50,8 +48,8 @@ bbt-agent: collects what this device is and how it stands, keeps it, reports it 
   bbt-agent spool list        what waits to be sent
   bbt-agent spool check       reads everything that waits and says whether it is whole
 
-  --state DIR      state folder (BBT_AGENT_STATE; default /var/lib/bbt-agent)
-  --config FILE    settings (default /etc/bbt/agent.toml, which may be missing)
+  --state DIR      state folder (BBT_AGENT_STATE; default /var/lib/bbt-agent, on Windows %ProgramData%\\bbt)
+  --config FILE    settings (default /etc/bbt/agent.toml, on Windows %ProgramData%\\bbt\\agent.toml; may be missing)
   --json           collect, privacy, status, doctor, spool: one JSON document
   --help, --version
 
@@ -215,7 +213,7 @@ fn unknown_command(word: &str, known: &[&str]) -> Failure {
 
 fn state_path(typed: &Typed) -> PathBuf {
     let named = typed.state.clone().or_else(|| std::env::var_os(STATE_VARIABLE).map(PathBuf::from));
-    named.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE))
+    named.unwrap_or_else(folder::default_state)
 }
 
 fn enroll(typed: &Typed, config: &Config, state: &Folder) -> Result<(), Failure> {

@@ -66,6 +66,9 @@ pub(super) fn folder(state: &Folder) -> Check {
             format!("{} is open to other users", path.display()),
             format!("close it, as by `chmod -R go= {shown}`; if others may have read the key, {ENROL_ANEW}"),
         ),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+            Check::ok(WHAT, format!("{shown}, can be written; {error}"))
+        }
         Err(error) => Check::bad(WHAT, format!("{shown}: {error}"), AS_OWNER),
     }
 }

@@ -11,12 +11,20 @@ use std::{
     time::Duration,
 };
 
+mod echo;
 pub mod fake;
 #[cfg(target_os = "linux")]
 mod linux;
+mod shared;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(target_os = "linux")]
 pub use linux::native;
+#[cfg(windows)]
+pub(crate) use windows::make_private_folder;
+#[cfg(windows)]
+pub use windows::native;
 
 /// The wall clock and the monotonic clock, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
