@@ -166,7 +166,9 @@ fn spool_error(error: &InspectError) -> Check {
 pub(super) fn room(state: &Folder, config: &Config, platform: &dyn Platform) -> Check {
     const WHAT: &str = "room";
     const MAKE_ROOM: &str = "make room on this disk; what does not fit is dropped and counted";
-    let free = match platform.space(state.root()) {
+    // Before enrolment the folder itself is not there.
+    let folder = state.root().ancestors().find(|folder| folder.is_dir()).unwrap_or(state.root());
+    let free = match platform.space(folder) {
         Ok(space) => space.free_bytes,
         Err(error) => {
             let found = format!("unknown, because: {error}");
@@ -224,7 +226,7 @@ pub(super) fn facts(subject: &str, problems: &[Problem]) -> Check {
     }
     match problems.len() {
         0 => Check::ok(&what, "all known"),
-        count => Check::ok(&what, format!("{count} facts are not offered by this machine")),
+        count => Check::ok(&what, format!("not offered by this machine: {count}")),
     }
 }
 

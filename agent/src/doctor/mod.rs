@@ -134,9 +134,9 @@ impl Diagnosis {
                 Verdict::Bad => "BAD",
             };
             // Writing to a string does not fail.
-            let _ = writeln!(text, "{verdict:<5} {what:<16} {found}");
+            let _ = writeln!(text, "{verdict:<5} {what:<20} {found}");
             if let Some(remedy) = remedy {
-                let _ = writeln!(text, "{:<22} -> {remedy}", "");
+                let _ = writeln!(text, "{:<26} -> {remedy}", "");
             }
         }
         text
