@@ -9,6 +9,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 OUT=$ROOT/tests/out
 VENV=$ROOT/tests/.venv
 NODE_AT_LEAST=18
+WINDOWS=x86_64-pc-windows-gnu
 
 usage() {
     cat <<'END'
@@ -54,6 +55,7 @@ every_check() {
     section clippy "Lints" cargo clippy --locked --workspace --all-targets -- -D warnings
     section doc "Documentation" documentation
     section build "Build" cargo build --locked --workspace --all-targets
+    section windows "The agent for Windows" agent_for_windows
     section rust "Rust tests" rust_tests ci
     section doctests "Examples in the documentation" cargo test --locked --workspace --doc
     section grpc "A foreign gRPC client" foreign_client
@@ -83,6 +85,7 @@ debian_packages() {
     have ip && have ss || missing+=(iproute2)
     have strace || missing+=(strace)
     have openssl || missing+=(openssl)
+    have x86_64-w64-mingw32-gcc || missing+=(gcc-mingw-w64-x86-64)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
     have chromium || missing+=(chromium)
     fc-list 2>/dev/null | grep -qi 'wqy-microhei' || missing+=(fontconfig fonts-wqy-microhei)
@@ -155,6 +158,7 @@ toolchain() {
     if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
         rustup component add rustfmt clippy
     fi
+    rustup target add "$WINDOWS"
     rustc --version
     # The checks over the lock file look at every package, those for other systems too.
     cargo metadata --format-version 1 --locked --offline >/dev/null 2>&1 || cargo fetch --locked
@@ -171,6 +175,12 @@ script_syntax() {
 documentation() {
     # Private items too: nobody reads these pages but those who work inside.
     RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items
+}
+
+# Built and linked, not run: nothing here runs Windows. Lints look at what only Windows compiles.
+agent_for_windows() {
+    cargo clippy --locked -p bbt-agent --target "$WINDOWS" -- -D warnings
+    cargo build --locked -p bbt-agent --target "$WINDOWS"
 }
 
 # rust_tests PROFILE [FILTER] : with nextest where it is installed.

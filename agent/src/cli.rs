@@ -1,4 +1,4 @@
-//! The command line: six commands, parsed by hand because there are so few of them.
+//! The command line: a handful of commands, parsed by hand because there are so few of them.
 
 use std::{
     ffi::OsString,
@@ -14,9 +14,10 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::Subscriber
 
 use crate::{
     VERSION,
-    collect::{self, Runner},
-    config::{Config, nearest},
-    folder::Folder,
+    collect::{self, Runner, usage::Session},
+    config::{Config, ConfigError, nearest},
+    doctor::{self, Verdict},
+    folder::{self, Folder},
     identity::{
         enroll::{EnrolOrder, enrol},
         trust::Fingerprint,
@@ -29,8 +30,6 @@ use crate::{
     uplink::address::Address,
 };
 
-/// Where the state folder is when neither flag nor variable says.
-const DEFAULT_STATE: &str = "/var/lib/bbt-agent";
 /// The variable that names the state folder.
 const STATE_VARIABLE: &str = "BBT_AGENT_STATE";
 /// A token is a line of text; a larger file is another file.
@@ -43,19 +42,21 @@ bbt-agent: collects what this device is and how it stands, keeps it, reports it 
                               makes this device known; the line is printed by `bbt-controller token create`
   bbt-agent run               collects and reports until it is stopped
   bbt-agent collect           one pass, printed; nothing is sent, no enrolment needed
+  bbt-agent privacy           every field that can be sent, with its purpose, and what is never collected
   bbt-agent status            how the agent stands
+  bbt-agent doctor            what is wrong, and what to do; exit code 1 if reports do not get through
   bbt-agent spool list        what waits to be sent
   bbt-agent spool check       reads everything that waits and says whether it is whole
 
-  --state DIR      state folder (BBT_AGENT_STATE; default /var/lib/bbt-agent)
-  --config FILE    settings (default /etc/bbt/agent.toml, which may be missing)
-  --json           collect, status, spool: one JSON document
+  --state DIR      state folder (BBT_AGENT_STATE; default /var/lib/bbt-agent, on Windows %ProgramData%\\bbt)
+  --config FILE    settings (default /etc/bbt/agent.toml, on Windows %ProgramData%\\bbt\\agent.toml; may be missing)
+  --json           collect, privacy, status, doctor, spool: one JSON document
   --help, --version
 
 Exit codes: 0 done, 1 failed, 2 called wrongly.
 ";
 
-const COMMANDS: &[&str] = &["enroll", "run", "collect", "status", "spool"];
+const COMMANDS: &[&str] = &["enroll", "run", "collect", "privacy", "status", "doctor", "spool"];
 const SPOOL_COMMANDS: &[&str] = &["list", "check"];
 const FLAGS: &[&str] = &[
     "--state",
@@ -127,7 +128,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
     let allowed: &[&str] = match words.as_slice() {
         ["enroll"] => &["--controller", "--token", "--token-file", "--ca-sha256"],
         ["run"] => &[],
-        ["collect"] | ["status"] | ["spool", "list" | "check"] => &["--json"],
+        ["collect" | "privacy" | "status" | "doctor"] | ["spool", "list" | "check"] => &["--json"],
         [] => return Err(wrong("no command was given; `bbt-agent --help` lists them")),
         ["spool"] => return Err(wrong("`spool` needs `list` or `check`")),
         ["spool", word] => return Err(unknown_command(word, SPOOL_COMMANDS)),
@@ -142,9 +143,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
     {
         return Err(wrong(&format!("`{}` does not take {flag}; see `bbt-agent --help`", words.join(" "))));
     }
-    let config = Config::load(typed.config.as_deref())?;
+    let config = Config::load(typed.config.as_deref());
     let state = Folder::at(&state_path(&typed));
     let json = typed.flags.contains(&"--json");
+    if words == ["doctor"] {
+        return doctor(&state, config, json);
+    }
+    let config = config?;
     match words.as_slice() {
         ["enroll"] => enroll(&typed, &config, &state),
         ["run"] => {
@@ -153,6 +158,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
             Ok(())
         }
         ["collect"] => collect(&config, &state, json),
+        ["privacy"] => {
+            privacy(json);
+            Ok(())
+        }
         ["status"] => status(&state, json),
         ["spool", "list"] => spool_list(&state, json),
         _ => spool_check(&state, json),
@@ -204,7 +213,7 @@ fn unknown_command(word: &str, known: &[&str]) -> Failure {
 
 fn state_path(typed: &Typed) -> PathBuf {
     let named = typed.state.clone().or_else(|| std::env::var_os(STATE_VARIABLE).map(PathBuf::from));
-    named.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE))
+    named.unwrap_or_else(folder::default_state)
 }
 
 fn enroll(typed: &Typed, config: &Config, state: &Folder) -> Result<(), Failure> {
@@ -275,16 +284,25 @@ fn collect(config: &Config, state: &Folder, json: bool) -> Result<(), Failure> {
     let sections = block_on(async {
         Ok::<_, Failure>(collectors(&platform, controller.as_ref()).run(ALL_SECTIONS).await)
     })?;
+    let session = Session::look(platform.as_ref());
     if json {
-        println!("{:#}", report::to_json(&sections));
+        println!("{:#}", report::to_json(&sections, &session));
     } else {
-        print!("{}", report::to_text(&sections));
+        print!("{}", report::to_text(&sections, &session));
     }
     Ok(())
 }
 
 fn collectors(platform: &Arc<dyn Platform>, controller: Option<&Address>) -> Runner {
     Runner::new(platform.clone(), collect::all(controller.map(Address::to_string), VERSION))
+}
+
+fn privacy(json: bool) {
+    if json {
+        println!("{:#}", report::privacy_json());
+    } else {
+        print!("{}", report::privacy_text());
+    }
 }
 
 fn status(state: &Folder, json: bool) -> Result<(), Failure> {
@@ -296,6 +314,22 @@ fn status(state: &Folder, json: bool) -> Result<(), Failure> {
         print!("{}", status.to_text());
     }
     Ok(())
+}
+
+/// Works without a configuration, which may be what is wrong.
+fn doctor(state: &Folder, config: Result<Config, ConfigError>, json: bool) -> Result<(), Failure> {
+    let roots = config.as_ref().map_or_else(|_| Config::default().roots, |config| config.roots.clone());
+    let platform = platform::native(roots);
+    let diagnosis = block_on(async { Ok::<_, Failure>(doctor::examine(state, config, platform).await) })?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&diagnosis)?);
+    } else {
+        print!("{}", diagnosis.to_text());
+    }
+    match diagnosis.count(Verdict::Bad) {
+        0 => Ok(()),
+        count => Err(Failure::Failed(format!("{count} of these keep reports from the county"))),
+    }
 }
 
 fn spool_list(state: &Folder, json: bool) -> Result<(), Failure> {
@@ -344,6 +378,7 @@ fn kind(frame: &FrameRow) -> &'static str {
         Ok(Kind::State) => "state",
         Ok(Kind::Samples) => "samples",
         Ok(Kind::Gap) => "gap",
+        Ok(Kind::Usage) => "usage",
         Ok(Kind::Unspecified) | Err(_) => "unknown",
     }
 }

@@ -11,10 +11,8 @@ use std::{
 
 use tracing::level_filters::LevelFilter;
 
-use crate::{platform::Roots, spool::Limits};
+use crate::{folder, platform::Roots, spool::Limits};
 
-/// Where the file is looked for when none is named; it may be missing.
-pub const DEFAULT_FILE: &str = "/etc/bbt/agent.toml";
 /// What variables of ours begin with.
 const VARIABLE_PREFIX: &str = "BBT_AGENT__";
 
@@ -140,16 +138,16 @@ const SETTINGS: &[Setting] = &[
 impl Config {
     /// Reads the named file, or the default one if it is there, then the environment.
     pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
-        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
-        let text = match fs::read_to_string(path) {
+        let path = named.map_or_else(folder::default_config_file, Path::to_owned);
+        let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => String::new(),
-            Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+            Err(source) => return Err(ConfigError::Unreadable { path, source }),
         };
         let variables = env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         });
-        Config::read(path, &text, variables)
+        Config::read(&path, &text, variables)
     }
 
     fn read(

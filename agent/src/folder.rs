@@ -1,7 +1,8 @@
 //! The state folder: who may use it, and how files in it are written.
 //!
 //! `identity/` holds what must never be lost, `spool/` what waits to be sent, `run/` what helps people and may
-//! vanish. All of it belongs to the agent's user alone (folders 0700, files 0600).
+//! vanish. All of it belongs to the agent's user alone: folders 0700 and files 0600; on Windows the folders are made
+//! for the system, administrators and their maker, and files in them inherit that.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -36,6 +37,27 @@ pub enum FolderError {
         /// The state folder.
         path: PathBuf,
     },
+}
+
+/// Where the state folder is when nobody says.
+#[must_use]
+pub fn default_state() -> PathBuf {
+    if cfg!(windows) { program_data().join("bbt") } else { PathBuf::from("/var/lib/bbt-agent") }
+}
+
+/// Where the settings are when nobody says.
+#[must_use]
+pub fn default_config_file() -> PathBuf {
+    if cfg!(windows) {
+        program_data().join("bbt").join("agent.toml")
+    } else {
+        PathBuf::from("/etc/bbt/agent.toml")
+    }
+}
+
+/// Where Windows has the data of programs that serve all users.
+fn program_data() -> PathBuf {
+    std::env::var_os("ProgramData").map_or_else(|| PathBuf::from(r"C:\ProgramData"), PathBuf::from)
 }
 
 /// Held by `run` and `enroll`; ends with the process, however that ends.
@@ -126,10 +148,19 @@ pub fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// The name of a file is on disk when its folder is.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Windows has no such call: its file system logs names before it acts on them.
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 /// Replaces a file so that a reader sees the old or the new content; a power cut may lose both.
@@ -145,6 +176,40 @@ pub fn make_private_file(path: &Path) -> io::Result<()> {
     options.append(true).create(true);
     private(&mut options);
     options.open(path).map(drop)
+}
+
+/// The first of these folders and the files in them that other users may enter or read.
+#[cfg(unix)]
+pub fn open_to_others(folders: &[&Path]) -> io::Result<Option<PathBuf>> {
+    use std::os::unix::fs::PermissionsExt;
+    let is_open = |path: &Path| fs::metadata(path).map(|found| found.permissions().mode() & 0o077 != 0);
+    for folder in folders {
+        let entries = match fs::read_dir(folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if is_open(folder)? {
+            return Ok(Some(folder.to_path_buf()));
+        }
+        for entry in entries {
+            let path = entry?.path();
+            match is_open(&path) {
+                Ok(true) => return Ok(Some(path)),
+                Ok(false) => {}
+                // A running agent replaces its files.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Windows has lists of rights instead of these three digits; they are not looked at.
+#[cfg(not(unix))]
+pub fn open_to_others(_: &[&Path]) -> io::Result<Option<PathBuf>> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "lists of rights are not looked at on this system"))
 }
 
 fn temporary(path: &Path) -> PathBuf {
@@ -166,19 +231,18 @@ fn private(options: &mut OpenOptions) {
     options.mode(0o600);
 }
 
+/// A file inherits the rights of its folder.
 #[cfg(not(unix))]
 fn private(_: &mut OpenOptions) {}
 
+#[cfg(unix)]
 fn make_private(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt;
-        builder.mode(0o700);
-    }
-    builder.create(path)
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
+
+#[cfg(windows)]
+use crate::platform::make_private_folder as make_private;
 
 #[cfg(test)]
 mod tests {

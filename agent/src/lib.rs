@@ -5,6 +5,7 @@ pub mod cli;
 pub mod collect;
 pub mod config;
 pub mod decode;
+pub mod doctor;
 pub mod folder;
 pub mod identity;
 pub mod platform;

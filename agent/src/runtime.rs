@@ -2,7 +2,7 @@
 //!
 //! One thread. Three things go on side by side: the schedule (collect, sample, append), the uplink (send,
 //! decide) and the signals. They meet in the spool and nowhere else, except that a new stream asks for the full
-//! state. An orderly stop commits what waits and is over within two seconds.
+//! state. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
 
 use std::{
     pin::pin,
@@ -21,7 +21,7 @@ use uuid::Uuid;
 use crate::{
     VERSION,
     boot_record::BootRecord,
-    collect::{self, Runner, Section, load::Sampler},
+    collect::{self, Runner, Section, load::Sampler, usage::Usage},
     config::Config,
     folder::{Folder, FolderError},
     identity::{IdentityError, clock::Clock, keystore, trust},
@@ -77,7 +77,17 @@ pub enum RunError {
 
 /// Runs until the system asks to stop.
 pub async fn run(state: &Folder, config: &Config, platform: Arc<dyn Platform>) -> Result<(), RunError> {
-    let mut stop = pin!(stop_asked()?);
+    let stop = stop_asked()?;
+    run_until(stop, state, config, platform).await
+}
+
+async fn run_until(
+    stop: impl Future<Output = ()>,
+    state: &Folder,
+    config: &Config,
+    platform: Arc<dyn Platform>,
+) -> Result<(), RunError> {
+    let mut stop = pin!(stop);
     state.prepare()?;
     let _lock = state.lock()?;
     let identity = keystore::load(state)?;
@@ -87,7 +97,7 @@ pub async fn run(state: &Folder, config: &Config, platform: Arc<dyn Platform>) -
         .map_err(|source| RunError::Tls { folder: state.identity().display().to_string(), source })?;
 
     let boot = platform.boot();
-    let record = BootRecord::begin(state, boot.id);
+    let record = BootRecord::begin(state, boot);
     let mut run_id = [0; 16];
     platform.random(&mut run_id);
     let origin = Origin {
@@ -106,20 +116,26 @@ pub async fn run(state: &Folder, config: &Config, platform: Arc<dyn Platform>) -
         "agent started"
     );
     let (spool, thread) = Handle::start(state.spool(), origin.clone(), config.spool, clock.clone())?;
+    let controller = identity.agent_addresses.first().map(ToString::to_string);
+    let mut reporter = Reporter::new(platform.clone(), clock.clone(), spool.clone(), record, controller);
     let worked = {
-        let work =
-            work(Parts { state, config, platform, clock, identity, tls, origin, spool: spool.clone() });
+        let parts = Parts { state, config, platform, clock, identity, tls, origin, spool: spool.clone() };
         tokio::select! {
-            error = work => Err(error),
+            error = work(parts, &mut reporter) => Err(error),
             () = &mut stop => Ok(()),
         }
     };
-    spool.stop().await;
     let ended = Instant::now() + STOP_WITHIN;
+    match tokio::time::timeout(STOP_WITHIN, reporter.tell_usage()).await {
+        Ok(Ok(())) => (),
+        Ok(Err(error)) => tracing::warn!("the last minutes of usage are not told: {error}"),
+        Err(_) => tracing::warn!("the last minutes of usage are not told: the spool's disk hangs"),
+    }
+    spool.stop().await;
     while !thread.is_finished() && Instant::now() < ended {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    record.stopped();
+    reporter.record.stopped();
     tracing::info!("agent stopped");
     worked
 }
@@ -136,23 +152,12 @@ struct Parts<'a> {
 }
 
 /// Collects and sends; comes back only when it cannot go on.
-async fn work(parts: Parts<'_>) -> RunError {
+async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
     let Parts { state, config, platform, clock, identity, tls, origin, spool } = parts;
     match spool.contact().await {
         Ok(contact) => clock.raise_floor(contact.signed_micros.unwrap_or(i64::MIN)),
         Err(error) => return error.into(),
     }
-    let controller = identity.agent_addresses.first().map(ToString::to_string);
-    let runner = Runner::new(platform.clone(), collect::all(controller, VERSION));
-    let mut reporter = Reporter {
-        platform: platform.clone(),
-        spool: spool.clone(),
-        runner,
-        tracker: StateTracker::new(),
-        sampler: Sampler::new(),
-        latest: Vec::new(),
-        unsent_full: None,
-    };
     let mut schedule = start_schedule(config, platform.as_ref());
     // The first inventory comes before the first contact, which shows the evidence found by it.
     let first = schedule.due(platform.now().mono_micros);
@@ -216,10 +221,13 @@ fn start_schedule(config: &Config, platform: &dyn Platform) -> Schedule {
 /// Turns what is due into frames in the spool.
 struct Reporter {
     platform: Arc<dyn Platform>,
+    clock: Arc<Clock>,
     spool: Handle,
+    record: BootRecord,
     runner: Runner,
     tracker: StateTracker,
     sampler: Sampler,
+    usage: Usage,
     /// The newest of each section.
     latest: Vec<Section>,
     /// A full state that is the newest of all and was not handed to a stream.
@@ -227,16 +235,45 @@ struct Reporter {
 }
 
 impl Reporter {
+    fn new(
+        platform: Arc<dyn Platform>,
+        clock: Arc<Clock>,
+        spool: Handle,
+        record: BootRecord,
+        controller: Option<String>,
+    ) -> Reporter {
+        let mut usage = Usage::new();
+        if let Some(told_until_micros) = record.told_until_micros() {
+            usage.unwatched(told_until_micros, platform.now().mono_micros);
+        }
+        Reporter {
+            runner: Runner::new(platform.clone(), collect::all(controller, VERSION)),
+            platform,
+            clock,
+            spool,
+            record,
+            tracker: StateTracker::new(),
+            sampler: Sampler::new(),
+            usage,
+            latest: Vec::new(),
+            unsent_full: None,
+        }
+    }
+
     async fn perform(&mut self, tasks: &[Task]) -> Result<(), SpoolError> {
         for task in tasks {
             match task {
-                Task::Reading => self.sampler.tick(self.platform.as_ref()),
+                Task::Reading => {
+                    self.sampler.tick(self.platform.as_ref());
+                    self.look_at_seat().await;
+                }
                 Task::Sample => self.sampler.close_sample(self.platform.now()),
                 Task::Frame => {
                     if let Some(samples) = self.sampler.take_frame() {
                         let body = samples.encode_to_vec();
                         self.append(Class::History, wire::Kind::Samples, body).await?;
                     }
+                    self.tell_usage().await?;
                 }
                 Task::StateCheck => {
                     let sections = self.collect(CHANGING_SECTIONS).await;
@@ -250,6 +287,23 @@ impl Reporter {
                     self.unsent_full = self.append_full_state().await?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// On another thread: once a minute it asks another program. A panic there is as unknown as an error.
+    async fn look_at_seat(&mut self) {
+        let platform = self.platform.clone();
+        let session = tokio::task::spawn_blocking(move || platform.session()).await;
+        let seat = session.ok().and_then(Result::ok);
+        self.usage.tick(self.platform.now().mono_micros, seat);
+    }
+
+    async fn tell_usage(&mut self) -> Result<(), SpoolError> {
+        let now = self.clock.stamp();
+        if let Some(usage) = self.usage.take(&now) {
+            self.record.telling_until(now.mono_micros);
+            self.append(Class::State, wire::Kind::Usage, usage.encode_to_vec()).await?;
         }
         Ok(())
     }
@@ -376,11 +430,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        identity::enroll::{EnrolOrder, enrol},
-        platform::{Roots, fake::FakePlatform},
+        platform::{Roots, Seat, fake::FakePlatform},
         spool::Inspector,
         status::Status,
-        testing::{Controller, County, TOKEN},
+        testing::Enrolled,
     };
 
     /// Far beyond what any step takes on a loaded machine.
@@ -397,45 +450,76 @@ mod tests {
         assert!(error.to_string().contains("run `bbt-agent enroll`"), "{error}");
     }
 
-    #[tokio::test]
-    async fn an_enrolled_agent_reports_once_and_its_status_shows_it() {
-        let county = Arc::new(County::new());
-        let agents = Controller::start(county.clone()).await;
-        let enrolment = Controller::start_enrolment(county.clone()).await;
-        enrolment.seen().agents = Some(agents.address);
-        let temp = tempfile::tempdir().unwrap();
-        let state = Folder::at(temp.path());
-        let order = EnrolOrder {
-            controller: enrolment.address.to_string().parse().unwrap(),
-            token: TOKEN.to_owned(),
-            root: county.root(),
-            evidence: Vec::new(),
-            agent_version: VERSION,
-            host_name: "classroom".to_owned(),
+    /// Resolves when everything that was appended is decided.
+    async fn reported(device: &Enrolled) -> Status {
+        let done = |status: &Status| {
+            let run = status.last_run.as_ref();
+            run.is_some_and(|run| run.last_committed_at.is_some() && run.backlog.state.frames == 0)
         };
-        enrol(&state, platform(), order, |_| ()).await.unwrap();
-
-        let config = Config::default();
         let reported = async {
-            let done = |status: &Status| {
-                let run = status.last_run.as_ref();
-                run.is_some_and(|run| run.last_committed_at.is_some() && run.backlog.state.frames == 0)
-            };
-            while !done(&Status::gather(&state)) {
+            while !done(&Status::gather(&device.state)) {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
-            Status::gather(&state)
+            Status::gather(&device.state)
         };
+        tokio::time::timeout(DEADLINE, reported).await.unwrap()
+    }
+
+    /// What waits in the spool, as the next run would send it.
+    async fn waiting(device: &Enrolled) -> Vec<wire::Frame> {
+        let origin = Origin { run_id: [9; 16], device_id: [5; 16], os_boot: wire::OsBoot::default() };
+        let clock = Arc::new(Clock::new(platform()));
+        let (spool, thread) =
+            Handle::start(device.state.spool(), origin, Config::default().spool, clock).unwrap();
+        let batch = spool.next_batch(None, crate::spool::BATCH_MAX_BYTES).await.unwrap();
+        spool.stop().await;
+        thread.join().unwrap();
+        batch.into_iter().map(|(_, frame)| frame).collect()
+    }
+
+    #[tokio::test]
+    async fn an_enrolled_agent_reports_once_and_its_status_shows_it() {
+        let device = Enrolled::new().await;
+        let config = Config::default();
         let status = tokio::select! {
-            ended = run(&state, &config, platform()) => panic!("it ended: {ended:?}"),
-            status = tokio::time::timeout(DEADLINE, reported) => status.unwrap(),
+            ended = run(&device.state, &config, platform()) => panic!("it ended: {ended:?}"),
+            status = reported(&device) => status,
         };
         assert!(status.running);
         let run = status.last_run.unwrap();
         assert_eq!((run.connection.state.as_str(), run.problems.len()), ("connected", 0));
         // The first inventory opened the stream; nothing was said twice.
-        assert_eq!(agents.seen().frames.len(), 1);
-        let listed = Inspector::open(&state.spool()).unwrap().list().unwrap();
+        assert_eq!(device.agents.seen().frames.len(), 1);
+        let listed = Inspector::open(&device.state.spool()).unwrap().list().unwrap();
         assert!(listed.len() == 1 && listed[0].decided_micros.is_some(), "{listed:?}");
+    }
+
+    #[tokio::test]
+    async fn an_orderly_stop_leaves_the_usage_of_the_run_for_the_next_and_nothing_is_told_twice() {
+        let device = Enrolled::new().await;
+        let platform = platform();
+        platform.set_session(Ok(Seat::Idle));
+        for (before_secs, watched_secs) in [(60, 20), (40, 7)] {
+            // It starts `before_secs` after the system or the run before, and is stopped `watched_secs` later.
+            let stop = async {
+                reported(&device).await;
+                platform.advance(Duration::from_secs(watched_secs));
+            };
+            run_until(stop, &device.state, &Config::default(), platform.clone()).await.unwrap();
+            let frames = waiting(&device).await;
+            let [frame] = frames.as_slice() else { panic!("{frames:?}") };
+            assert_eq!((frame.kind(), frame.class()), (wire::Kind::Usage, wire::Class::State));
+            let usage = wire::Usage::decode(frame.body.as_ref()).unwrap();
+            assert!(usage.corrected, "the controller had signed a time");
+            let sum = |count: fn(&wire::UsageSlot) -> u32| usage.slots.iter().map(count).sum::<u32>();
+            assert_eq!(u64::from(sum(|slot| slot.unwatched_secs)), before_secs);
+            assert_eq!(u64::from(sum(|slot| slot.watched_secs)), watched_secs);
+            assert_eq!(u64::from(sum(|slot| slot.idle_secs)), watched_secs);
+            // The next run starts later, with an empty spool and no status of an earlier one.
+            platform.advance(Duration::from_secs(40));
+            for folder in [device.state.spool().join("spool.db"), device.state.run().join("status.json")] {
+                std::fs::remove_file(folder).unwrap();
+            }
+        }
     }
 }

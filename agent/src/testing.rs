@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     io,
     net::SocketAddr,
+    path::Path,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll},
@@ -29,6 +30,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
     server::WebPkiClientVerifier,
 };
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -40,17 +42,23 @@ use tonic::{Code, Request, Response, Status, Streaming, transport::server::Conne
 use uuid::Uuid;
 
 use crate::{
+    VERSION,
+    folder::Folder,
     identity::{
         Identity,
         clock::signed_bytes,
+        enroll::{EnrolOrder, enrol},
         trust::{Fingerprint, fingerprint, provider},
     },
+    platform::{Roots, fake::FakePlatform},
     spool::FrameKey,
     uplink::address::Address,
 };
 
 /// Of every test county; the certificates tell them apart.
 pub(crate) const TRUST_DOMAIN: &str = "00112233445566778899aabbccddeeff.bbt";
+/// What every controller signs: 2026-03-02, noon.
+pub(crate) const SIGNED_MICROS: i64 = 1_772_452_800_000_000;
 /// The only token that is good.
 pub(crate) const TOKEN: &str = "good-token";
 
@@ -204,8 +212,7 @@ impl Controller {
     }
 
     fn signed_time(&self, nonce: &[u8]) -> enrollment::SignedTime {
-        // 2026-03-02, noon.
-        let unix_micros = 1_772_452_800_000_000;
+        let unix_micros = SIGNED_MICROS;
         let signature = self.signer.1.sign(&signed_bytes(unix_micros, nonce, TRUST_DOMAIN)).unwrap();
         enrollment::SignedTime { unix_micros, nonce: nonce.to_vec(), signature }
     }
@@ -245,6 +252,41 @@ impl Controller {
         }
         Some(ack)
     }
+}
+
+/// A device that is enrolled, and the listener that it reports to.
+pub(crate) struct Enrolled {
+    pub(crate) agents: Controller,
+    pub(crate) state: Folder,
+    _temp: TempDir,
+}
+
+impl Enrolled {
+    pub(crate) async fn new() -> Enrolled {
+        let county = Arc::new(County::new());
+        let agents = Controller::start(county.clone()).await;
+        let (state, temp) = enrolled_at(county, agents.address).await;
+        Enrolled { agents, state, _temp: temp }
+    }
+}
+
+/// The state folder of a device of `county` that is told to report to `agents`, whoever listens there.
+pub(crate) async fn enrolled_at(county: Arc<County>, agents: SocketAddr) -> (Folder, TempDir) {
+    let enrolment = Controller::start_enrolment(county.clone()).await;
+    enrolment.seen().agents = Some(agents);
+    let temp = tempfile::tempdir().unwrap();
+    let state = Folder::at(&temp.path().join("state"));
+    let order = EnrolOrder {
+        controller: enrolment.address.to_string().parse().unwrap(),
+        token: TOKEN.to_owned(),
+        root: county.root(),
+        evidence: Vec::new(),
+        agent_version: VERSION,
+        host_name: "classroom".to_owned(),
+    };
+    let platform = Arc::new(FakePlatform::new(Roots::under(Path::new("/nowhere")), 1));
+    enrol(&state, platform, order, |_| ()).await.unwrap();
+    (state, temp)
 }
 
 fn tls(county: &County, chain: &[Vec<u8>], key: &KeyPair, mutual: bool) -> ServerConfig {

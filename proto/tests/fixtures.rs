@@ -214,4 +214,20 @@ fn frames_keep_their_bytes() {
         reason: report::GapReason::SpoolFull.into(),
     };
     check("frame_gap", &frame(report::Kind::Gap, report::Class::State, gap.encode_to_vec()));
+
+    let usage = report::Usage {
+        corrected: true,
+        slots: vec![
+            report::UsageSlot { number: 5_966_666, unwatched_secs: 95, ..Default::default() },
+            report::UsageSlot {
+                number: 5_966_667,
+                watched_secs: 290,
+                active_secs: 180,
+                idle_secs: 60,
+                unknown_secs: 15,
+                unwatched_secs: 10,
+            },
+        ],
+    };
+    check("frame_usage", &frame(report::Kind::Usage, report::Class::State, usage.encode_to_vec()));
 }

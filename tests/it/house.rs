@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use bbt_tests::repository;
 
 /// Where everything lives. A new top-level folder is a decision for ARCHITECTURE.md.
-const FOLDERS: &[&str] = &[".ci", ".config", "agent", "controller", "deploy", "proto", "tests"];
+const FOLDERS: &[&str] = &[".cargo", ".ci", ".config", "agent", "controller", "deploy", "proto", "tests"];
 
 /// Beginnings of paths that only one machine has.
 const PATHS_OF_ONE_MACHINE: &[&str] =

@@ -22,7 +22,7 @@ use bbt_tests::{
 };
 use rcgen::{ExtendedKeyUsagePurpose, SanType};
 use rustls::{AlertDescription, SupportedProtocolVersion, version::TLS12};
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::Status;
 use uuid::Uuid;
 
@@ -304,6 +304,33 @@ fn the_status_of_a_revoked_agent_says_who_can_act() -> Result<()> {
         ensure!(run["connection"]["state"] == "connected" && run["problems"] == json!([]), "{status}");
         Ok(())
     })
+}
+
+#[test]
+fn the_doctor_of_an_agent_asks_the_county_and_disturbs_nobody() -> Result<()> {
+    let county = County::start()?;
+    let mut agent = Agent::enroll(&county)?;
+    agent.run()?;
+    let id = county.first_report()?["id"].as_str().context("a device has an id")?.to_owned();
+
+    let output = agent.output("doctor", [""; 0])?;
+    let text = String::from_utf8(output.stdout)?;
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("lets this device in") && text.contains("at the county"), "{text}");
+    assert_eq!(agent.status()?["last_run"]["problems"], json!([]), "the stream went on");
+
+    county.cli(["device", "revoke", &id])?;
+    let output = agent.output("doctor", ["--json"])?;
+    assert_eq!(output.status.code(), Some(1));
+    let diagnosis: Value = serde_json::from_slice(&output.stdout)?;
+    let checks = diagnosis["checks"].as_array().context("a list of checks")?;
+    let controller = checks.iter().find(|check| check["what"] == "controller").context("a line of it")?;
+    assert_eq!(controller["verdict"], "bad");
+    assert!(
+        controller["remedy"].as_str().is_some_and(|text| text.contains("device unrevoke")),
+        "{controller}"
+    );
+    Ok(())
 }
 
 #[test]

@@ -154,6 +154,13 @@ pub fn backlog(agent: &Agent) -> Result<u64> {
     count(&db, "SELECT count(*) FROM frame WHERE decided_micros IS NULL")
 }
 
+/// The same without usage, the rest of which an orderly stop leaves for the next run.
+pub fn backlog_but_usage(agent: &Agent) -> Result<u64> {
+    let db = open(&agent.state().join("spool/spool.db"))?;
+    let usage = wire::Kind::Usage as i32;
+    count(&db, &format!("SELECT count(*) FROM frame WHERE decided_micros IS NULL AND kind <> {usage}"))
+}
+
 /// A report in words.
 pub fn shown((run, seq): Key) -> String {
     format!("report {seq} of run {}", hex(&run))

@@ -21,6 +21,7 @@ mod runner;
 mod software;
 mod source;
 pub(crate) mod storage;
+pub mod usage;
 
 pub use runner::Runner;
 

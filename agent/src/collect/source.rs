@@ -51,6 +51,10 @@ impl Unknown {
         let remedy = if code == "permission_denied" { "; an agent that runs as root may" } else { "" };
         Self { code, message: format!("{tried} failed: {error}{remedy}.") }
     }
+
+    pub(super) fn into_problem(self, item: impl fmt::Display) -> Problem {
+        Problem { item: item.to_string(), code: self.code.into(), message: self.message }
+    }
 }
 
 /// What a collector could not find out, in the order it met it.
@@ -64,8 +68,7 @@ impl Problems {
     /// Notes why `item` is unknown.
     pub(super) fn note(&mut self, item: impl fmt::Display, unknown: Unknown) {
         if self.list.len() < MAX_PROBLEMS {
-            let Unknown { code, message } = unknown;
-            self.list.push(Problem { item: item.to_string(), code: code.into(), message });
+            self.list.push(unknown.into_problem(item));
         } else {
             self.left_out += 1;
         }

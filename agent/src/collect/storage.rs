@@ -1,4 +1,7 @@
 //! Disks: the block devices that `lsblk` calls disks, without disks in memory.
+//!
+//! A disk on USB may be a pupil's or a teacher's own stick: that one is there and how large it is belongs to the
+//! set, the numbers by which it could be followed from set to set do not, and are not read.
 
 use std::{
     fs, io,
@@ -111,6 +114,14 @@ impl Source {
 
     fn disk(self, problems: &mut Problems) -> wire::Disk {
         let item = |fact: &str| format!("{}.{fact}", self.name);
+        let transport = self.transport();
+        let may_be_somebodys = transport.as_ref().is_ok_and(|transport| transport == "usb");
+        let numbers = |read: fn(&Source) -> Result<String, Unknown>| match may_be_somebodys {
+            true => Err(Unknown::not_offered(
+                "A disk on USB may be a person's own; its numbers are not collected.",
+            )),
+            false => read(&self),
+        };
         let sectors: Result<u64, Unknown> = source::number(&self.folder.join("size"));
         wire::Disk {
             size_bytes: problems
@@ -120,13 +131,13 @@ impl Source {
                 item("model"),
                 self.first(&["ID_MODEL_ENC", "ID_MODEL"], &["device/model", "device/name"]),
             ),
-            serial: problems.keep(item("serial"), self.serial()),
+            serial: problems.keep(item("serial"), numbers(Source::serial)),
             firmware: problems.keep(
                 item("firmware"),
                 self.first(&["ID_REVISION"], &["device/firmware_rev", "device/rev", "device/fwrev"]),
             ),
-            wwn: problems.keep(item("wwn"), self.wwn()),
-            transport: problems.keep(item("transport"), self.transport()),
+            wwn: problems.keep(item("wwn"), numbers(Source::wwn)),
+            transport: problems.keep(item("transport"), transport),
             rotational: problems
                 .keep(item("rotational"), source::flag(&self.folder.join("queue/rotational"))),
             removable: problems.keep(item("removable"), source::flag(&self.folder.join("removable"))),

@@ -4,6 +4,7 @@
 pub mod cpuinfo;
 pub mod diskstats;
 pub mod icmp;
+pub mod logind;
 pub mod meminfo;
 pub mod mountinfo;
 pub mod os_release;

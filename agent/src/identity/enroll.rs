@@ -179,7 +179,8 @@ impl Applicant {
             .map_err(|error| self.refused(Refusal::of_connect(&error)))?;
         let mut client = EnrollmentServiceClient::new(connection.channel.clone())
             .max_decoding_message_size(MESSAGE_MAX_BYTES);
-        let hello = self.hello(&mut client).await?;
+        let EnrolOrder { controller, root, .. } = &self.order;
+        let hello = hello(&mut client, controller, *root, self.platform.as_ref(), &self.clock).await?;
         let question = EnrollRequest {
             protocol_revision: PROTOCOL_REVISION,
             nonce: hello.nonce,
@@ -199,25 +200,6 @@ impl Applicant {
             }
             None => Err(self.answer("it answered neither yes nor wait")),
         }
-    }
-
-    async fn hello(
-        &self,
-        client: &mut EnrollmentServiceClient<Channel>,
-    ) -> Result<HelloResponse, EnrolError> {
-        let mut nonce = [0; 32];
-        self.platform.random(&mut nonce);
-        let question = HelloRequest { protocol_revision: PROTOCOL_REVISION, nonce: nonce.to_vec() };
-        let hello =
-            client.hello(timed(question)).await.map_err(|status| self.refused_by(&status))?.into_inner();
-        // A controller whose own clock is in doubt signs no time.
-        if let Some(time) = &hello.time {
-            let wrong = |source| EnrolError::Time { controller: self.order.controller.clone(), source };
-            let signer = TimeSigner::from_chain(&hello.signer_chain, &self.order.root, &hello.trust_domain)
-                .map_err(wrong)?;
-            self.clock.accept(signer.verify(time, &nonce).map_err(wrong)?);
-        }
-        Ok(hello)
     }
 
     /// Sees that the answer is about us and of the county we asked.
@@ -276,6 +258,50 @@ impl Applicant {
     fn refused_by(&self, status: &Status) -> EnrolError {
         self.refused(of_status(&self.order.controller, status))
     }
+}
+
+/// Asks the enrolment listener what time it is; if it tells, `clock` takes it over.
+pub async fn ask_time(
+    controller: &Address,
+    root: Fingerprint,
+    platform: &dyn Platform,
+    clock: &Arc<Clock>,
+) -> Result<(), EnrolError> {
+    let request = |error: rustls::Error| EnrolError::Request(error.to_string());
+    let tls = trust::enrolment_config(root, clock.clone()).map_err(request)?;
+    let connection = Connection::open(controller, tls).await.map_err(|error| EnrolError::Refused {
+        controller: controller.clone(),
+        refusal: Refusal::of_connect(&error),
+    })?;
+    let mut client =
+        EnrollmentServiceClient::new(connection.channel).max_decoding_message_size(MESSAGE_MAX_BYTES);
+    hello(&mut client, controller, root, platform, clock).await.map(drop)
+}
+
+/// The greeting: a nonce for the next question, and the county's time, which `clock` takes over.
+async fn hello(
+    client: &mut EnrollmentServiceClient<Channel>,
+    controller: &Address,
+    root: Fingerprint,
+    platform: &dyn Platform,
+    clock: &Clock,
+) -> Result<HelloResponse, EnrolError> {
+    let mut nonce = [0; 32];
+    platform.random(&mut nonce);
+    let question = HelloRequest { protocol_revision: PROTOCOL_REVISION, nonce: nonce.to_vec() };
+    let answer = client.hello(timed(question)).await.map_err(|status| EnrolError::Refused {
+        controller: controller.clone(),
+        refusal: of_status(controller, &status),
+    })?;
+    let hello = answer.into_inner();
+    // A controller whose own clock is in doubt signs no time.
+    if let Some(time) = &hello.time {
+        let wrong = |source| EnrolError::Time { controller: controller.clone(), source };
+        let signer =
+            TimeSigner::from_chain(&hello.signer_chain, &root, &hello.trust_domain).map_err(wrong)?;
+        clock.accept(signer.verify(time, &nonce).map_err(wrong)?);
+    }
+    Ok(hello)
 }
 
 /// What the reasons of the enrolment service mean; all others as everywhere.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Boot, Load, Method, Now, Platform, Roots, Space};
+use super::{Boot, Load, Method, Now, Platform, Roots, Seat, Space};
 
 /// The wall clock of a new fake: a school day, 2026-03-02T00:00:00Z.
 const FIRST_WALL_MICROS: i64 = 1_772_409_600_000_000;
@@ -35,6 +35,7 @@ struct Answers {
     permanent_macs: HashMap<String, [u8; 6]>,
     host_name: Result<String, io::ErrorKind>,
     architecture: Result<String, io::ErrorKind>,
+    session: Result<Seat, io::ErrorKind>,
 }
 
 impl FakePlatform {
@@ -53,6 +54,7 @@ impl FakePlatform {
             permanent_macs: HashMap::new(),
             host_name: Ok("classroom".into()),
             architecture: Ok("x86_64".into()),
+            session: Err(io::ErrorKind::Unsupported),
         };
         Self { roots, answers: Mutex::new(answers) }
     }
@@ -110,6 +112,11 @@ impl FakePlatform {
         self.answers().architecture = architecture;
     }
 
+    /// What goes on at the seat.
+    pub fn set_session(&self, session: Result<Seat, io::ErrorKind>) {
+        self.answers().session = session;
+    }
+
     fn answers(&self) -> MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -159,6 +166,10 @@ impl Platform for FakePlatform {
 
     fn host_name(&self) -> io::Result<String> {
         Ok(self.answers().host_name.clone()?)
+    }
+
+    fn session(&self) -> io::Result<Seat> {
+        Ok(self.answers().session?)
     }
 
     fn architecture(&self) -> io::Result<String> {

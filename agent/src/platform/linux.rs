@@ -4,24 +4,21 @@
 
 use std::{
     fs, io,
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex, OnceLock, PoisonError},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::rand::SystemRandom;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use super::{Boot, Load, Method, Now, Platform, Roots, Space};
+use super::{Boot, Load, Method, Now, Platform, Roots, Seat, Space, echo, shared};
 use crate::{collect::storage, decode};
 
-mod echo;
+mod child;
 mod ethtool;
-
-/// Between two attempts to get random bytes from a kernel that refuses them.
-const RANDOM_RETRY: Duration = Duration::from_millis(100);
+mod seat;
 
 /// The platform of this system, reading facts below `roots`.
 #[must_use]
@@ -33,6 +30,7 @@ pub fn native(roots: Roots) -> Arc<dyn Platform> {
         random: SystemRandom::new(),
         boot: OnceLock::new(),
         meter: Mutex::new(None),
+        seat: seat::Watcher::default(),
     })
 }
 
@@ -43,6 +41,7 @@ struct Linux {
     random: SystemRandom,
     boot: OnceLock<Boot>,
     meter: Mutex<Option<sysinfo::System>>,
+    seat: seat::Watcher,
 }
 
 impl Linux {
@@ -83,10 +82,7 @@ impl Platform for Linux {
     }
 
     fn random(&self, bytes: &mut [u8]) {
-        // Nothing may go on with predictable keys and ids, so a kernel that refuses is asked again.
-        while self.random.fill(bytes).is_err() {
-            thread::sleep(RANDOM_RETRY);
-        }
+        shared::fill(&self.random, bytes);
     }
 
     fn boot(&self) -> Boot {
@@ -94,7 +90,7 @@ impl Platform for Linux {
             let kernel_id = fs::read_to_string(self.roots.proc.join("sys/kernel/random/boot_id"))
                 .ok()
                 .and_then(|text| uuid::Uuid::try_parse(text.trim()).ok());
-            let id = kernel_id.map_or_else(|| id_from_start(self.now()), uuid::Uuid::into_bytes);
+            let id = kernel_id.map_or_else(|| shared::id_from_start(self.now()), uuid::Uuid::into_bytes);
             Boot { id, started_mono_micros: 0 }
         })
     }
@@ -127,9 +123,7 @@ impl Platform for Linux {
     }
 
     fn connect(&self, peer: SocketAddr, deadline: Duration) -> io::Result<Duration> {
-        let started = Instant::now();
-        TcpStream::connect_timeout(&peer, deadline)?;
-        Ok(started.elapsed())
+        shared::connect(peer, deadline)
     }
 
     fn permanent_mac(&self, interface: &str) -> io::Result<Option<[u8; 6]>> {
@@ -140,6 +134,10 @@ impl Platform for Linux {
         Ok(fs::read_to_string(self.roots.proc.join("sys/kernel/hostname"))?.trim().to_owned())
     }
 
+    fn session(&self) -> io::Result<Seat> {
+        self.seat.look(&self.roots.run, self.of_own_machine())
+    }
+
     fn architecture(&self) -> io::Result<String> {
         self.of_own_machine()?;
         Ok(rustix::system::uname().machine().to_string_lossy().into_owned())
@@ -148,15 +146,6 @@ impl Platform for Linux {
 
 fn micros(time: Timespec) -> i64 {
     time.tv_sec.saturating_mul(1_000_000).saturating_add(time.tv_nsec / 1_000)
-}
-
-/// For a kernel without a boot id: when the system started, by the clock as it is now. Computed once, so a
-/// clock that is set later does not change it within one run of the agent.
-fn id_from_start(now: Now) -> [u8; 16] {
-    let started_micros = now.wall_micros.saturating_sub(now.mono_micros);
-    let mut id = *b"bbt-boot........";
-    id[8..].copy_from_slice(&(started_micros / 1_000_000).to_be_bytes());
-    id
 }
 
 /// A share in percent as whole thousandths.

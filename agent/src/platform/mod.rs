@@ -11,12 +11,20 @@ use std::{
     time::Duration,
 };
 
+mod echo;
 pub mod fake;
 #[cfg(target_os = "linux")]
 mod linux;
+mod shared;
+#[cfg(windows)]
+mod windows;
 
 #[cfg(target_os = "linux")]
 pub use linux::native;
+#[cfg(windows)]
+pub(crate) use windows::make_private_folder;
+#[cfg(windows)]
+pub use windows::native;
 
 /// The wall clock and the monotonic clock, read together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +95,17 @@ pub struct Space {
     pub free_bytes: u64,
 }
 
+/// What goes on at the seat in front of the set. Who sits there is not known here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// Somebody is signed in and uses the set.
+    Active,
+    /// Somebody is signed in and has left it alone.
+    Idle,
+    /// Nobody is signed in.
+    Nobody,
+}
+
 /// How a peer was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
@@ -118,6 +137,13 @@ pub trait Platform: Send + Sync + fmt::Debug + 'static {
     fn permanent_mac(&self, interface: &str) -> io::Result<Option<[u8; 6]>>;
     /// The machine's own name.
     fn host_name(&self) -> io::Result<String>;
+    /// What goes on at the seat. May take seconds.
+    fn session(&self) -> io::Result<Seat> {
+        Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this system does not tell whether somebody is signed in",
+        ))
+    }
     /// The processor architecture as `uname -m` says it.
     fn architecture(&self) -> io::Result<String> {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this system does not tell its architecture"))

@@ -6,16 +6,33 @@ use std::fmt::{Display, Write};
 use bbt_proto::report::v1 as wire;
 use serde_json::{Map, Value, json};
 
-use crate::collect::Section;
+use crate::{
+    collect::{Section, usage::Session},
+    platform::Seat,
+};
 
-/// One object with a member per section; unknown is null beside `problems`.
+/// One object with a member per section, and `usage` with what goes on at the seat now; unknown is null beside
+/// `problems`.
 #[must_use]
-pub fn to_json(sections: &[Section]) -> Value {
-    sections
-        .iter()
-        .map(|section| (section.name().to_owned(), section_json(section)))
-        .collect::<Map<_, _>>()
-        .into()
+pub fn to_json(sections: &[Section], session: &Session) -> Value {
+    let mut members: Map<_, _> =
+        sections.iter().map(|section| (section.name().to_owned(), section_json(section))).collect();
+    members.insert("usage".to_owned(), session_json(session));
+    members.into()
+}
+
+fn session_json(session: &Session) -> Value {
+    let seat = session.seat.map(|seat| match seat {
+        Seat::Active => "active",
+        Seat::Idle => "idle",
+        Seat::Nobody => "nobody",
+    });
+    json!({ "session": seat, "problems": problems_json(&session.problems) })
+}
+
+fn problems_json(problems: &[wire::Problem]) -> Value {
+    let problem = |problem: &wire::Problem| json!({ "item": problem.item, "code": problem.code, "message": problem.message });
+    problems.iter().map(problem).collect()
 }
 
 fn section_json(section: &Section) -> Value {
@@ -55,8 +72,7 @@ fn section_json(section: &Section) -> Value {
             "agent_version": section.agent_version,
         }),
     };
-    let problem = |problem: &wire::Problem| json!({ "item": problem.item, "code": problem.code, "message": problem.message });
-    value["problems"] = section.problems().iter().map(problem).collect();
+    value["problems"] = problems_json(section.problems());
     value
 }
 
@@ -151,7 +167,7 @@ fn peer_json(peer: &wire::Peer) -> Value {
 
 /// The same for reading, a paragraph per section.
 #[must_use]
-pub fn to_text(sections: &[Section]) -> String {
+pub fn to_text(sections: &[Section], session: &Session) -> String {
     let mut page = Page(String::new());
     for section in sections {
         match section {
@@ -164,6 +180,8 @@ pub fn to_text(sections: &[Section]) -> String {
         }
         page.problems(section.problems());
     }
+    page.usage(session);
+    page.problems(&session.problems);
     page.0
 }
 
@@ -284,6 +302,16 @@ impl Page {
         self.line("agent", &section.agent_version);
     }
 
+    fn usage(&mut self, session: &Session) {
+        self.heading("Usage");
+        let now = session.seat.map(|seat| match seat {
+            Seat::Active => "somebody is signed in and uses the set",
+            Seat::Idle => "somebody is signed in and has left the set alone",
+            Seat::Nobody => "nobody is signed in",
+        });
+        self.line("now", or_unknown(&now));
+    }
+
     fn problems(&mut self, problems: &[wire::Problem]) {
         for problem in problems {
             let because = format!("{UNKNOWN}, because: {} ({})", problem.message, problem.code);
@@ -338,12 +366,15 @@ mod tests {
             wire::Problem { item: "sda.serial".into(), code: "not_offered".into(), message: "No.".into() };
         let disk = wire::Disk { name: "sda".into(), size_bytes: Some(1 << 40), ..wire::Disk::default() };
         let sections = [Section::Storage(wire::Storage { disks: vec![disk], problems: vec![problem] })];
-        let value = to_json(&sections);
+        let session = Session { seat: Some(Seat::Idle), problems: Vec::new() };
+        let value = to_json(&sections, &session);
         assert_eq!(value["storage"]["disks"][0]["size_bytes"], 1u64 << 40);
         assert_eq!(value["storage"]["disks"][0]["serial"], Value::Null);
         assert!(value["storage"]["disks"][0].as_object().unwrap().contains_key("serial"));
         assert_eq!(value["storage"]["problems"][0]["item"], "sda.serial");
-        let text = to_text(&sections);
+        assert_eq!(value["usage"], json!({ "session": "idle", "problems": [] }));
+        let text = to_text(&sections, &session);
+        assert!(text.contains("somebody is signed in and has left the set alone"), "{text}");
         assert!(text.contains("1.0 TiB, unknown, serial unknown"), "{text}");
         assert!(text.contains("sda.serial         unknown, because: No. (not_offered)"), "{text}");
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Class, db, open};
+use super::{Class, Contact, db, open};
 
 /// A read-only view.
 #[derive(Debug)]
@@ -106,6 +106,11 @@ impl Inspector {
     /// Checks the file and reads every frame.
     pub fn check(&self) -> Result<CheckReport, InspectError> {
         self.check_all().map_err(|source| self.failed(source))
+    }
+
+    /// What was learnt from the controller.
+    pub fn contact(&self) -> Result<Contact, InspectError> {
+        db::contact_load(&self.connection).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: rusqlite::Error) -> InspectError {

@@ -58,7 +58,7 @@ use std::time::Duration;
 use bbt_proto::report::v1 as wire;
 
 pub use self::{
-    inspect::{CheckReport, FrameRow, Inspector},
+    inspect::{CheckReport, FrameRow, InspectError, Inspector},
     limits::Limits,
     store::Spool,
     thread::Handle,

@@ -27,7 +27,8 @@ use super::address::Address;
 
 /// For the name, each TCP connection and the TLS handshake, each: a school's line may be slow, not this slow.
 const STEP_WITHIN: Duration = Duration::from_secs(10);
-/// Unanswered data for this long means that the line is cut.
+/// Unanswered data for this long means that the line is cut. Elsewhere the ping finds out.
+#[cfg(target_os = "linux")]
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Reports are the keepalive; one ping bridges the minutes between them.
 const PING_AFTER: Duration = Duration::from_secs(240);

@@ -7,6 +7,7 @@ pub mod address;
 pub mod backoff;
 pub mod batch;
 pub mod connect;
+pub mod knock;
 pub mod refusal;
 pub mod session;
 

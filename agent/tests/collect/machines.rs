@@ -3,8 +3,8 @@
 use std::{io, net::TcpListener, time::Duration};
 
 use bbt_agent::{
-    collect::{self, Section},
-    platform::{Method, Platform, Space, fake::FakePlatform},
+    collect::{self, Section, usage::Session},
+    platform::{Method, Platform, Seat, Space, fake::FakePlatform},
     report,
 };
 use bbt_proto::{
@@ -153,7 +153,9 @@ fn disks_are_told_as_udev_knows_them() {
     );
     assert_eq!((sda.vendor.as_ref(), code(&storage.problems, "sda.vendor")), (None, Some("not_offered")));
     assert_eq!((text(&sdb.vendor), text(&sdb.model)), ("SanDisk", "Cruzer Blade"));
-    assert_eq!((text(&sdb.serial), text(&sdb.transport)), ("4C530001231102114500", "usb"));
+    assert_eq!(text(&sdb.transport), "usb");
+    assert_eq!((sdb.serial.as_ref(), sdb.wwn.as_ref()), (None, None), "a stick is a person's own");
+    assert_eq!(code(&storage.problems, "sdb.serial"), Some("not_offered"));
 }
 
 #[test]
@@ -348,13 +350,19 @@ fn evidence_is_what_stays_with_the_board() {
 fn printed_forms_name_every_section() {
     let tree = Tree::unpack("intel-desktop");
     let found = sections(&tree.platform());
-    let value = report::to_json(&found);
-    for section in ["hardware", "storage", "file_systems", "network", "reachability", "software"] {
+    let session = Session::look(&tree.platform());
+    let value = report::to_json(&found, &session);
+    for section in ["hardware", "storage", "file_systems", "network", "reachability", "software", "usage"] {
         assert!(value[section]["problems"].is_array(), "{section}");
     }
     assert_eq!(value["hardware"]["memory"]["modules"][0]["size_bytes"], 4u64 << 30);
-    let text = report::to_text(&found);
+    assert_eq!(value["usage"]["problems"][0]["code"], "not_offered");
+    let text = report::to_text(&found, &session);
     assert!(text.contains("i3-6100"), "{text}");
+    assert!(
+        text.contains("session            unknown, because: Asking whether somebody is signed in"),
+        "{text}"
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -374,4 +382,47 @@ fn the_native_platform_reads_another_tree_without_mixing_in_this_machine() {
     assert_eq!(section!(found, Reachability).controller.unwrap().reachable, Some(true), "its own controller");
     assert_eq!(section!(found, Reachability).gateway.unwrap().reachable, None, "not this machine's gateway");
     assert_eq!(code(&section!(found, FileSystems).problems, "/.size"), Some("not_offered"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn nobody_is_at_the_seat_of_a_set_that_shows_its_greeter() {
+    let tree = Tree::unpack("intel-desktop");
+    let platform = bbt_agent::platform::native(tree.roots());
+    let idleness = platform.session().unwrap_err();
+    assert_eq!(idleness.kind(), io::ErrorKind::Unsupported, "session 2 is in front: {idleness}");
+    assert!(idleness.to_string().contains("another machine's tree"), "loginctl of this machine is not asked");
+    tree.remove("run/systemd/sessions/2");
+    assert_eq!(platform.session().unwrap(), Seat::Nobody);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn without_logind_nobody_knows_who_is_at_the_seat() {
+    let platform = bbt_agent::platform::native(Tree::unpack("small-vm").roots());
+    let session = Session::look(platform.as_ref());
+    assert_eq!(session.seat, None);
+    assert_eq!(code(&session.problems, "session"), Some("not_offered"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_session_file_that_cannot_be_read_is_unknown_and_not_nobody() {
+    let tree = Tree::unpack("intel-desktop");
+    tree.remove("run/systemd/sessions/2");
+    tree.write("run/systemd/sessions/3", b"USER=\xff\n");
+    let session = Session::look(bbt_agent::platform::native(tree.roots()).as_ref());
+    assert_eq!(session.seat, None);
+    assert_eq!(code(&session.problems, "session"), Some("unreadable"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_pipes_beside_the_session_files_are_not_read() {
+    let tree = Tree::unpack("intel-desktop");
+    tree.remove("run/systemd/sessions/2");
+    let pipe = tree.roots().run.join("systemd/sessions/2.ref");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Reading from it would wait for a writer who never comes.
+    assert_eq!(bbt_agent::platform::native(tree.roots()).session().unwrap(), Seat::Nobody);
 }

@@ -10,6 +10,7 @@ use bbt_domain::{
     report::{Body, Class, Gap, Report},
     text::{SENTENCE_CHARS, clean, clean_name},
     time::UtcMicros,
+    usage::slots::{Seconds, Slot},
 };
 use bbt_proto::{enrollment::v1 as enrollment, report::v1 as wire};
 use prost::Message;
@@ -21,6 +22,8 @@ use crate::samples;
 pub const BODY_BYTES: usize = 64 << 10;
 /// Items of one kind kept per device (disks, file systems, interfaces, modules); a classroom PC has a handful.
 const ITEMS: usize = 128;
+/// Slots of usage in one report: a start tells of a day before it, an agent that could not tell of some days.
+const SLOTS: usize = 4_096;
 /// Problems kept per section.
 const PROBLEMS: usize = 64;
 /// Evidence kept per device.
@@ -88,6 +91,10 @@ fn body(kind: wire::Kind, bytes: &[u8]) -> Body {
             },
             Err(error) => unreadable(format!("the gap cannot be read: {error}")),
         },
+        wire::Kind::Usage => match wire::Usage::decode(bytes) {
+            Ok(usage) => usage_of(&usage).unwrap_or_else(unreadable),
+            Err(error) => unreadable(format!("the usage cannot be read: {error}")),
+        },
         wire::Kind::Unspecified => unreadable("its kind is not known to this controller".to_owned()),
     }
 }
@@ -105,6 +112,21 @@ fn gap_of(gap: &wire::Gap) -> Option<Gap> {
         to_wall: UtcMicros::from_micros(gap.to_wall_micros),
         reason,
     })
+}
+
+fn usage_of(usage: &wire::Usage) -> Result<Body, String> {
+    if usage.slots.len() > SLOTS {
+        return Err(format!("the usage tells of {} slots: {SLOTS} are the most", usage.slots.len()));
+    }
+    let slot = |slot: &wire::UsageSlot| {
+        let number =
+            i64::try_from(slot.number).map_err(|_| format!("slot {} of the usage is none", slot.number))?;
+        let parts =
+            [slot.watched_secs, slot.active_secs, slot.idle_secs, slot.unknown_secs, slot.unwatched_secs];
+        Ok::<_, String>(Slot { number, seconds: Seconds::capped(parts) })
+    };
+    let slots = usage.slots.iter().map(slot).collect::<Result<_, _>>()?;
+    Ok(Body::Usage { corrected: usage.corrected, slots })
 }
 
 /// Evidence with a value, cleaned.

@@ -251,6 +251,40 @@ pub struct Column {
     #[prost(uint32, repeated, tag = "6")]
     pub missing: ::prost::alloc::vec::Vec<u32>,
 }
+/// How long the set was on and in use, in fixed slots of five minutes. Additive: a slot may be told of in several
+/// frames, also of several runs, and the county adds up their seconds; no second is told twice.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Usage {
+    /// Whether the slots are of corrected time: the county's last signed time, carried on by the monotonic clock. If
+    /// not, they are of the device's own wall clock, and the county shifts them by what that clock was off.
+    #[prost(bool, tag = "1")]
+    pub corrected: bool,
+    #[prost(message, repeated, tag = "2")]
+    pub slots: ::prost::alloc::vec::Vec<UsageSlot>,
+}
+/// Seconds of one slot: over all frames at most 300, unless the device's clock was set or corrected in between.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UsageSlot {
+    /// UTC seconds since 1970 divided by 300, rounded down.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// Seconds in which the system was awake and the agent looked on.
+    #[prost(uint32, tag = "2")]
+    pub watched_secs: u32,
+    /// Of the watched ones, somebody was signed in at the set itself and used it.
+    #[prost(uint32, tag = "3")]
+    pub active_secs: u32,
+    /// Of the watched ones, somebody was signed in and the set was left alone.
+    #[prost(uint32, tag = "4")]
+    pub idle_secs: u32,
+    /// Of the watched ones, the system did not tell which it was. In the rest nobody was signed in.
+    #[prost(uint32, tag = "5")]
+    pub unknown_secs: u32,
+    /// Beside the watched ones: the system was up and the agent of this run not started yet. The set had power; what
+    /// was done with it is not known.
+    #[prost(uint32, tag = "6")]
+    pub unwatched_secs: u32,
+}
 /// What the device is and how it stands. An absent section is unchanged since the frame before of this run,
 /// unless `full`. Each section is what one collector found: facts, and problems beside them.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -538,6 +572,7 @@ pub enum Kind {
     State = 1,
     Samples = 2,
     Gap = 3,
+    Usage = 4,
 }
 impl Kind {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -550,6 +585,7 @@ impl Kind {
             Self::State => "KIND_STATE",
             Self::Samples => "KIND_SAMPLES",
             Self::Gap => "KIND_GAP",
+            Self::Usage => "KIND_USAGE",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -559,6 +595,7 @@ impl Kind {
             "KIND_STATE" => Some(Self::State),
             "KIND_SAMPLES" => Some(Self::Samples),
             "KIND_GAP" => Some(Self::Gap),
+            "KIND_USAGE" => Some(Self::Usage),
             _ => None,
         }
     }
