@@ -7,6 +7,7 @@
 
 mod assets;
 mod csrf;
+mod csv;
 mod failure;
 mod format;
 mod gate;
@@ -18,6 +19,7 @@ mod session;
 mod shell;
 mod throttle;
 mod visit;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -63,6 +63,8 @@ pub(super) fn site_map() -> Vec<Route> {
         Route::get("/devices", SignedIn(Act::FleetRead), pages::devices::list),
         Route::get("/devices/{id}", SignedIn(Act::FleetRead), pages::device::show),
         Route::get("/refusals", SignedIn(Act::AuditRead), pages::refusals::list),
+        Route::get("/faults", SignedIn(Act::FaultRead), pages::faults::list),
+        Route::get("/faults/{id}", SignedIn(Act::FaultRead), pages::faults::show),
         Route::get(assets::PATH, Asset, assets::serve),
     ]
 }

@@ -1,6 +1,8 @@
 //! The console as a browser meets it: whole requests against a store in a temporary folder.
 
 mod county;
+mod faults;
 mod pages;
+mod seed;
 mod sign_in;
 mod walls;
