@@ -179,3 +179,33 @@ inquiry-question = This set was not switched on for { $days ->
     [one] 1 school day
    *[other] { $days } school days
  }. Please say why.
+
+# Pages of questions to schools
+inquiries-title = Questions to schools
+inquiries-show = Which
+inquiries-open = Open
+inquiries-all = All
+inquiries-lead = A set that was not switched on for days is not necessarily broken. Please choose the reason.
+inquiries-none = No question is open
+inquiries-none-ever = There are no questions yet
+inquiries-none-how = When a set was not switched on for some school days, its school is asked here why. The question goes away when the set is switched on again.
+inquiry-asked-at = asked
+inquiry-note = Anything to add (optional)
+inquiry-answers = Reason
+inquiry-escalate = Make it a ticket
+inquiry-escalate-why = The school did not answer in time. The county may
+inquiry-escalate-from = If the school does not answer, the county may make a ticket of it from
+inquiry-noted = Noted: “{ $answer }”. { $effect }
+inquiry-escalated-done = The school did not answer, and it became a ticket.
+inquiry-withdrawn-done = The set was switched on again; no answer is needed.
+inquiry-fault = How the silence came about
+column-answer = Answer
+column-asked = Asked
+column-closed = Closed
+column-note = Note
+column-question = Question
+colon = {": "}
+note-long = At most { $most } characters: make it shorter and send it again.
+note-missing = Say in a sentence what happened.
+failure-changed = It stands otherwise by now, and this cannot be done.
+failure-changed-do = Nothing was changed. Go back, reload the page, and see how it stands.

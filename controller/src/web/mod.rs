@@ -26,6 +26,12 @@ mod tests;
 
 use std::sync::Arc;
 
+use bbt_domain::{
+    fault::policy::Rules,
+    ids::{MessageId, TicketId},
+};
+use bbt_store::tickets::TicketMeans;
+
 use crate::{context::Context, password::Passwords};
 
 /// The console as a service. It has no listener of its own.
@@ -38,10 +44,29 @@ struct Site {
     context: Arc<Context>,
     passwords: Passwords,
     throttle: throttle::Throttle,
+    /// What the county decided about faults and questions.
+    rules: Arc<Rules>,
+    /// `https://HOST:PORT` of the console as contractors see it.
+    console: String,
 }
 
 impl Site {
     fn of(context: Arc<Context>) -> Self {
-        Self { context, passwords: Passwords::default(), throttle: throttle::Throttle::default() }
+        Self {
+            context,
+            passwords: Passwords::default(),
+            throttle: throttle::Throttle::default(),
+            rules: Arc::default(),
+            console: String::new(),
+        }
+    }
+
+    /// Ids for what an act on a ticket may bring about.
+    fn ticket_means(&self) -> TicketMeans {
+        TicketMeans {
+            ticket: TicketId::from_bytes(self.context.new_id()),
+            message: MessageId::from_bytes(self.context.new_id()),
+            console: self.console.clone(),
+        }
     }
 }

@@ -65,6 +65,10 @@ pub(super) fn site_map() -> Vec<Route> {
         Route::get("/refusals", SignedIn(Act::AuditRead), pages::refusals::list),
         Route::get("/faults", SignedIn(Act::FaultRead), pages::faults::list),
         Route::get("/faults/{id}", SignedIn(Act::FaultRead), pages::faults::show),
+        Route::get("/inquiries", SignedIn(Act::FaultRead), pages::inquiries::list),
+        Route::get("/inquiries/{id}", SignedIn(Act::FaultRead), pages::inquiries::show),
+        Route::post("/inquiries/{id}/answer", SignedIn(Act::InquiryAnswer), pages::inquiries::answer),
+        Route::post("/inquiries/{id}/escalate", SignedIn(Act::InquiryAnswer), pages::inquiries::escalate),
         Route::get(assets::PATH, Asset, assets::serve),
     ]
 }

@@ -3,6 +3,7 @@
 pub(super) mod device;
 pub(super) mod devices;
 pub(super) mod faults;
+pub(super) mod inquiries;
 pub(super) mod language;
 pub(super) mod login;
 mod pieces;

@@ -1,12 +1,16 @@
 //! What the lists and pages of faults, questions and tickets have in common.
 
-use bbt_domain::fault::{Reason, reason::Room};
+use bbt_domain::{
+    fault::{Reason, reason::Room},
+    text::{SENTENCE_CHARS, clean},
+};
 use bbt_store::faults::SetName;
 
 use super::devices::shown;
 use crate::web::{
     format::{self, Moment},
     language::Language,
+    visit::Fields,
     words,
 };
 
@@ -66,6 +70,30 @@ pub(super) fn cut<T>(lines: &mut Vec<T>) -> bool {
     let more = lines.len() > PAGE;
     lines.truncate(PAGE);
     more
+}
+
+/// A sentence that a person adds to what they do.
+#[derive(Default)]
+pub(super) struct Note {
+    pub(super) text: String,
+    /// What is wrong with it.
+    pub(super) problem: Option<String>,
+}
+
+impl Note {
+    /// The form's field `note`, looked at as the store will.
+    pub(super) fn read(language: Language, fields: &Fields, is_needed: bool) -> Self {
+        let text = fields.text("note").to_owned();
+        let is_long = text.chars().count() > SENTENCE_CHARS;
+        let problem = if is_long {
+            Some(language.with("note-long", &[("most", SENTENCE_CHARS.into())]))
+        } else if is_needed && clean(&text, SENTENCE_CHARS).is_empty() {
+            Some(language.text("note-missing"))
+        } else {
+            None
+        };
+        Self { text, problem }
+    }
 }
 
 /// A label and what is known of it.

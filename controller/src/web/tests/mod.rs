@@ -2,6 +2,7 @@
 
 mod county;
 mod faults;
+mod inquiries;
 mod pages;
 mod seed;
 mod sign_in;
