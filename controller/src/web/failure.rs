@@ -13,6 +13,8 @@ use crate::password::PasswordError;
 pub(super) enum Failure {
     /// There is none, or it is not theirs to see.
     NotFound,
+    /// There is no such ticket, or it is not theirs to see.
+    NoTicket,
     /// Their role does not have this.
     Forbidden,
     /// Another site sent the form.
@@ -74,7 +76,7 @@ impl IntoResponse for Failure {
 impl Failure {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoTicket => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::ForeignForm | Self::FormTooOld => StatusCode::FORBIDDEN,
             Self::FormUnreadable => StatusCode::BAD_REQUEST,
             Self::Changed(_) => StatusCode::CONFLICT,
@@ -87,6 +89,7 @@ impl Failure {
     const fn messages(&self) -> (&'static str, &'static str) {
         match self {
             Self::NotFound => ("failure-not-found", "failure-not-found-do"),
+            Self::NoTicket => ("failure-no-ticket", "failure-no-ticket-do"),
             Self::Forbidden => ("failure-forbidden", "failure-forbidden-do"),
             Self::ForeignForm => ("failure-foreign-form", "failure-foreign-form-do"),
             Self::FormTooOld => ("failure-form-too-old", "failure-form-too-old-do"),

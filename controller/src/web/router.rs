@@ -69,6 +69,9 @@ pub(super) fn site_map() -> Vec<Route> {
         Route::get("/inquiries/{id}", SignedIn(Act::FaultRead), pages::inquiries::show),
         Route::post("/inquiries/{id}/answer", SignedIn(Act::InquiryAnswer), pages::inquiries::answer),
         Route::post("/inquiries/{id}/escalate", SignedIn(Act::InquiryAnswer), pages::inquiries::escalate),
+        Route::get("/tickets", SignedIn(Act::FaultRead), pages::tickets::list),
+        Route::get("/tickets/{id}", SignedIn(Act::FaultRead), pages::tickets::show),
+        Route::post("/tickets/{id}/act", SignedIn(Act::TicketWork), pages::tickets::act),
         Route::get(assets::PATH, Asset, assets::serve),
     ]
 }

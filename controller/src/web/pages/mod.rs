@@ -8,6 +8,7 @@ pub(super) mod language;
 pub(super) mod login;
 mod pieces;
 pub(super) mod refusals;
+pub(super) mod tickets;
 
 use askama::Template;
 use axum::response::{Redirect, Response};

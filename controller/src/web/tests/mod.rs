@@ -6,4 +6,5 @@ mod inquiries;
 mod pages;
 mod seed;
 mod sign_in;
+mod tickets;
 mod walls;
