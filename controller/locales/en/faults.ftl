@@ -67,10 +67,10 @@ answer-broken = It is broken
 answer-moved = It was taken away
 answer-sealed = Put into storage
 answer-no-power = No power or network
-effect-will-ask-again = asked again after { $days ->
-    [one] 1 more school day
-   *[other] { $days } more school days
- } off
+effect-will-ask-again = asked again in { $days ->
+    [one] 1 school day
+   *[other] { $days } school days
+ }
 effect-will-ticket = becomes a ticket
 effect-will-taken-away = leaves its room, in storage
 effect-will-sealed = in storage, not expected on
@@ -150,7 +150,7 @@ faults-every-kind = Every kind
 faults-none = There are no faults
 faults-none-how = Faults are found in what devices report, such as a disk that is nearly full or a set that was not switched on for days. They are listed here; a ticket or a question to the school follows by itself, and they end by themselves when the sign is gone.
 faults-none-such = No fault fits.
-fault-facts = Where and since when
+fault-facts = Details
 fault-evidence = It rests on
 story = What happened
 list-csv = Export CSV
@@ -195,7 +195,7 @@ inquiry-answers = Reason
 inquiry-escalate = Make it a ticket
 inquiry-escalate-why = The school did not answer in time. The county may
 inquiry-escalate-from = If the school does not answer, the county may make a ticket of it from
-inquiry-noted = Noted: “{ $answer }”. { $effect }
+inquiry-noted = Noted: "{ $answer }". { $effect }
 inquiry-escalated-done = The school did not answer, and it became a ticket.
 inquiry-withdrawn-done = The set was switched on again; no answer is needed.
 inquiry-fault = How the silence came about
@@ -206,6 +206,7 @@ column-note = Note
 column-question = Question
 colon = {": "}
 note-long = At most { $most } characters: make it shorter and send it again.
+form-refused = Not done yet: something is missing in the form.
 note-missing = Say in a sentence what happened.
 failure-changed = It stands otherwise by now, and this cannot be done.
 failure-changed-do = Nothing was changed. Go back, reload the page, and see how it stands.

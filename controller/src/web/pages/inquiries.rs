@@ -9,7 +9,7 @@ use axum::{
 };
 use bbt_domain::{
     access::{Act, may},
-    fault::policy::Rules,
+    fault::{Reason, policy::Rules},
     ids::InquiryId,
     inquiry::{Answer, InquiryState, escalates_from, may_escalate},
     time::UtcMicros,
@@ -64,7 +64,7 @@ struct Card {
     id: String,
     place: Place,
     question: String,
-    reason: String,
+    last_report: Option<Moment>,
     asked: Moment,
     /// What can be answered; nothing for those who may only read.
     answers: Vec<Choice>,
@@ -141,7 +141,7 @@ impl<'a> Desk<'a> {
             id: line.id.to_string(),
             place: Place::new(self.language, &line.set),
             question: question(self.language, &line.reason),
-            reason: words::reason(self.language, &line.reason),
+            last_report: last_report(&line.reason).map(|at| Moment::new(self.language, at)),
             asked: Moment::new(self.language, line.opened_at),
             answers: answers.iter().map(choice).collect(),
             note,
@@ -191,6 +191,14 @@ impl<'a> Desk<'a> {
         };
         let ticket_no = line.ticket_no.clone();
         Some(Outcome { place: Place::new(self.language, &line.set), text, ticket_no })
+    }
+}
+
+/// When the set was heard of last, as far as the question tells.
+fn last_report(reason: &Reason) -> Option<UtcMicros> {
+    match reason {
+        Reason::Silent { last_contact, .. } => *last_contact,
+        _ => None,
     }
 }
 

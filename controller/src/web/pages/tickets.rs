@@ -165,6 +165,8 @@ struct TicketPage {
     facts: Vec<Fact>,
     /// What was just done.
     done: Option<String>,
+    /// What was to be done and could not be: its field says why.
+    refused: Option<&'static str>,
     /// The one thing to do next.
     next: Option<Step>,
     /// What else can be done.
@@ -235,6 +237,7 @@ fn page(
     refused: Option<(Action, Note)>,
 ) -> Result<Response, Failure> {
     let (language, line) = (visit.language, &file.line);
+    let tried = refused.as_ref().map(|(action, _)| action.as_str());
     let may_work = may(&visit.actor, Act::TicketWork);
     let mut steps = steps(language, line.state, refused).filter(|_| may_work);
     let told_nobody = match (&line.contractor, file.messages.is_empty()) {
@@ -253,6 +256,7 @@ fn page(
             .last()
             .filter(|event| event.action == done)
             .map(|event| words::ticket_event(language, &event.action)),
+        refused: tried,
         next: steps.next(),
         others: steps.collect(),
         events: file.events.iter().map(|event| told(language, event)).collect(),

@@ -44,7 +44,7 @@ async fn a_question_offers_five_answers_and_says_what_follows_of_each() {
             &[
                 "该设备已连续 3 个教学日未开机，请核实原因。",
                 "梁河县第一中学 3号楼201",
-                "<strong>没用过</strong><span class=\"small\">继续未开机满 3 个教学日会再问</span>",
+                "<strong>没用过</strong><span class=\"small\">3 个教学日后再问</span>",
                 "<strong>坏了</strong><span class=\"small\">转为报修</span>",
                 "<strong>已搬走</strong><span class=\"small\">移出教室并封存</span>",
                 "<strong>停用封存</strong><span class=\"small\">封存，不再要求开机</span>",
