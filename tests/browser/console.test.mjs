@@ -53,6 +53,9 @@ const PAGES = {
   login: { open: (page) => page.goto('/login'), storageState: undefined },
   devices: { open: (page) => page.goto('/devices') },
   device: { open: openDevice },
+  faults: { open: (page) => page.goto('/faults') },
+  inquiries: { open: (page) => page.goto('/inquiries') },
+  tickets: { open: (page) => page.goto('/tickets') },
   refusals: { open: (page) => page.goto('/refusals') },
   missing: { open: (page) => page.goto('/nothing-is-here') },
 };

@@ -109,6 +109,12 @@ pub fn may_escalate(opened_at: UtcMicros, now: UtcMicros, rules: &Rules) -> bool
     expected.span(opened_at, now) >= days(policy.unanswered_days, expected)
 }
 
+/// From when on [`may_escalate`] says yes; `None` when no such moment is near.
+pub fn escalates_from(opened_at: UtcMicros, rules: &Rules) -> Option<UtcMicros> {
+    let Rules { expected, policy } = rules;
+    expected.after(opened_at, days(policy.unanswered_days, expected))
+}
+
 fn days(count: u16, expected: &ExpectedOn) -> std::time::Duration {
     expected.day_span() * u32::from(count)
 }
@@ -135,6 +141,7 @@ mod tests {
         let asked = at("2026-09-18T08:00");
         assert!(!may_escalate(asked, at("2026-09-22T16:59"), &rules), "a weekend lies between");
         assert!(may_escalate(asked, at("2026-09-22T17:00"), &rules));
+        assert_eq!(escalates_from(asked, &rules), Some(at("2026-09-22T17:00")));
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::password::PasswordError;
 pub(super) enum Failure {
     /// There is none, or it is not theirs to see.
     NotFound,
+    /// There is no such ticket, or it is not theirs to see.
+    NoTicket,
     /// Their role does not have this.
     Forbidden,
     /// Another site sent the form.
@@ -21,6 +23,9 @@ pub(super) enum Failure {
     FormTooOld,
     /// Too large, cut off, or not a form.
     FormUnreadable,
+    /// Somebody else was faster, or it is not time yet: how it stands does not allow it. The sentence is for the
+    /// log.
+    Changed(String),
     /// Cannot be done now; the reason is for the log.
     Later(String),
     /// The store's disk is full.
@@ -36,6 +41,7 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::NotFound { .. } => Self::NotFound,
             StoreError::Forbidden { .. } => Self::Forbidden,
+            StoreError::Invalid(sentence) => Self::Changed(sentence),
             StoreError::DiskFull => Self::DiskFull,
             temporary if temporary.is_temporary() => Self::Later(temporary.to_string()),
             other => Self::Broken(other.to_string()),
@@ -70,9 +76,10 @@ impl IntoResponse for Failure {
 impl Failure {
     fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoTicket => StatusCode::NOT_FOUND,
             Self::Forbidden | Self::ForeignForm | Self::FormTooOld => StatusCode::FORBIDDEN,
             Self::FormUnreadable => StatusCode::BAD_REQUEST,
+            Self::Changed(_) => StatusCode::CONFLICT,
             Self::Later(_) | Self::DiskFull => StatusCode::SERVICE_UNAVAILABLE,
             Self::Broken(_) | Self::Bug(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -82,10 +89,12 @@ impl Failure {
     const fn messages(&self) -> (&'static str, &'static str) {
         match self {
             Self::NotFound => ("failure-not-found", "failure-not-found-do"),
+            Self::NoTicket => ("failure-no-ticket", "failure-no-ticket-do"),
             Self::Forbidden => ("failure-forbidden", "failure-forbidden-do"),
             Self::ForeignForm => ("failure-foreign-form", "failure-foreign-form-do"),
             Self::FormTooOld => ("failure-form-too-old", "failure-form-too-old-do"),
             Self::FormUnreadable => ("failure-form-unreadable", "failure-form-unreadable-do"),
+            Self::Changed(_) => ("failure-changed", "failure-changed-do"),
             Self::Later(_) => ("failure-later", "failure-later-do"),
             Self::DiskFull => ("failure-disk-full", "failure-disk-full-do"),
             Self::Broken(_) | Self::Bug(_) => ("failure-broken", "failure-broken-do"),
@@ -97,6 +106,10 @@ impl Failure {
         let reference = match self {
             Self::Broken(reason) | Self::Later(reason) => Some(log(site, visit, reason)),
             Self::Bug(reason) => Some(log(site, visit, reason)),
+            Self::Changed(sentence) => {
+                tracing::info!(path = visit.here, "a form came too late or too early: {sentence}");
+                None
+            }
             _ => None,
         };
         let (happened, next) = self.messages();

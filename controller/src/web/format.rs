@@ -86,6 +86,17 @@ fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
     format!("{text} {}", units[unit])
 }
 
+/// 3 days: the largest unit of which there are two at least, for how old or how wrong something is.
+pub(super) fn span(language: Language, secs: u64) -> String {
+    let (key, number) = match secs {
+        172_800.. => ("span-days", secs / 86_400),
+        7_200.. => ("span-hours", secs / 3_600),
+        120.. => ("span-minutes", secs / 60),
+        _ => ("span-seconds", secs),
+    };
+    language.with(key, &[("count", count(i64::try_from(number).unwrap_or(i64::MAX)).into())])
+}
+
 /// `text` for the value of a query.
 pub(super) fn query_value(text: &str) -> String {
     text.bytes().fold(String::with_capacity(text.len()), |mut value, byte| {

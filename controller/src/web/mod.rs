@@ -7,6 +7,7 @@
 
 mod assets;
 mod csrf;
+mod csv;
 mod failure;
 mod format;
 mod gate;
@@ -18,11 +19,14 @@ mod session;
 mod shell;
 mod throttle;
 mod visit;
+mod words;
 
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+
+use bbt_store::tickets::TicketMeans;
 
 use crate::{context::Context, desk::Desk, password::Passwords};
 
@@ -42,5 +46,10 @@ struct Site {
 impl Site {
     fn of(context: Arc<Context>, desk: Desk) -> Self {
         Self { context, desk, passwords: Passwords::default(), throttle: throttle::Throttle::default() }
+    }
+
+    /// Ids for what an act on a ticket may bring about.
+    fn ticket_means(&self) -> TicketMeans {
+        self.desk.means(&self.context)
     }
 }

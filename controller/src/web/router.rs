@@ -63,6 +63,15 @@ pub(super) fn site_map() -> Vec<Route> {
         Route::get("/devices", SignedIn(Act::FleetRead), pages::devices::list),
         Route::get("/devices/{id}", SignedIn(Act::FleetRead), pages::device::show),
         Route::get("/refusals", SignedIn(Act::AuditRead), pages::refusals::list),
+        Route::get("/faults", SignedIn(Act::FaultRead), pages::faults::list),
+        Route::get("/faults/{id}", SignedIn(Act::FaultRead), pages::faults::show),
+        Route::get("/inquiries", SignedIn(Act::FaultRead), pages::inquiries::list),
+        Route::get("/inquiries/{id}", SignedIn(Act::FaultRead), pages::inquiries::show),
+        Route::post("/inquiries/{id}/answer", SignedIn(Act::InquiryAnswer), pages::inquiries::answer),
+        Route::post("/inquiries/{id}/escalate", SignedIn(Act::InquiryAnswer), pages::inquiries::escalate),
+        Route::get("/tickets", SignedIn(Act::FaultRead), pages::tickets::list),
+        Route::get("/tickets/{id}", SignedIn(Act::FaultRead), pages::tickets::show),
+        Route::post("/tickets/{id}/act", SignedIn(Act::TicketWork), pages::tickets::act),
         Route::get(assets::PATH, Asset, assets::serve),
     ]
 }

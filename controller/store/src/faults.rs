@@ -276,6 +276,16 @@ pub struct FaultFilter {
     pub set: Option<SetId>,
 }
 
+fn select() -> String {
+    format!(
+        "SELECT x.id, x.kind, x.state, x.since_us, x.raised_us, x.cleared_us, x.returns, x.reason, {SET_NAME},
+            k.id, k.no, k.state, q.id
+         FROM fault x {SET_NAME_JOINS}
+         LEFT JOIN ticket k ON k.fault_id = x.id
+         LEFT JOIN inquiry q ON q.fault_id = x.id AND q.closed_us IS NULL"
+    )
+}
+
 /// Faults that were raised, newest first, before `before`.
 pub fn fault_list(
     tx: &mut Tx<'_>,
@@ -289,19 +299,24 @@ pub fn fault_list(
     let now_only =
         if filter.with_past { "" } else { "AND x.state IN ('faulty', 'recovering') AND x.closed_us IS NULL" };
     let sql = format!(
-        "SELECT x.id, x.kind, x.state, x.since_us, x.raised_us, x.cleared_us, x.returns, x.reason, {SET_NAME},
-            k.id, k.no, k.state, q.id
-         FROM fault x {SET_NAME_JOINS}
-         LEFT JOIN ticket k ON k.fault_id = x.id
-         LEFT JOIN inquiry q ON q.fault_id = x.id AND q.closed_us IS NULL
-         WHERE x.raised_us IS NOT NULL AND x.id < $1 AND ($2 = '' OR x.kind = $2) AND ($3 = 1 OR x.set_id = $4)
+        "{} WHERE x.raised_us IS NOT NULL AND x.id < $1 AND ($2 = '' OR x.kind = $2) AND ($3 = 1 OR x.set_id = $4)
             {now_only} AND {scope}
-         ORDER BY x.id DESC LIMIT $5"
+         ORDER BY x.id DESC LIMIT $5",
+        select()
     );
     let before = before.map_or([0xff; 16], |id| *id.as_bytes());
     let set = filter.set.map_or([0; 16], |id| *id.as_bytes());
     let kind = filter.kind.map_or("", FaultKind::as_str);
     tx.query(&sql, params![&before, kind, filter.set.is_none(), &set, limit as i64], line_of)
+}
+
+/// One fault that was raised.
+pub fn fault_show(tx: &mut Tx<'_>, actor: &Actor, id: FaultId) -> Result<FaultLine, StoreError> {
+    permit(actor, Act::FaultRead)?;
+    let scope = school_scope(actor, "x.school_id");
+    let sql = format!("{} WHERE x.id = $1 AND x.raised_us IS NOT NULL AND {scope}", select());
+    tx.query_first(&sql, params![id.as_bytes()], line_of)?
+        .ok_or_else(|| StoreError::NotFound { noun: "fault", key: id.to_string() })
 }
 
 /// The story of one fault, oldest first.

@@ -8,6 +8,8 @@ use crate::{civil::Day, time::UtcMicros};
 const HOUR: Duration = Duration::from_secs(3_600);
 /// Monday to Friday.
 const WEEKDAYS: usize = 5;
+/// Days looked ahead for a moment: nobody waits for one that is a year away.
+const AHEAD_DAYS: usize = 366;
 
 /// Fixed hours on the county's clock. `from` is not after `to`, both within one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,25 @@ impl ExpectedOn {
         let whole_days = first.next().weekdays_until(last);
         let whole = self.day_span().saturating_mul(u32::try_from(whole_days).unwrap_or(u32::MAX));
         within(first) + whole + within(last)
+    }
+
+    /// The first moment at which a set should have been on for `span` since `from`; `None` if that is not within
+    /// [`AHEAD_DAYS`].
+    pub fn after(&self, from: UtcMicros, span: Duration) -> Option<UtcMicros> {
+        if span.is_zero() {
+            return Some(from);
+        }
+        let days = std::iter::successors(Some(Day::of(from)), |day| Some(day.next())).take(AHEAD_DAYS);
+        let mut left = span;
+        for (opens, closes) in days.filter_map(|day| self.hours(day)) {
+            let opens = opens.max(from);
+            let within = closes.since(opens);
+            if left <= within {
+                return Some(opens.plus(left));
+            }
+            left -= within;
+        }
+        None
     }
 
     /// How long a set should be on in a whole teaching day.
@@ -95,7 +116,31 @@ mod tests {
         assert_eq!(hours("2026-09-19T10:00", "2026-09-20T10:00"), 0, "within a weekend");
     }
 
+    #[test]
+    fn a_moment_ahead_is_found_over_nights_and_weekends() {
+        let expected = ExpectedOn::default();
+        let after = |from, hours: u32| expected.after(at(from), HOUR * hours).map(|at| at.to_string());
+        let utc = |text: &str| Some(at(text).to_string());
+        assert_eq!(after("2026-09-18T10:00", 2), utc("2026-09-18T12:00"));
+        assert_eq!(after("2026-09-18T16:00", 2), utc("2026-09-21T09:00"), "over a weekend");
+        assert_eq!(after("2026-09-14T17:00", 27), utc("2026-09-17T17:00"), "three whole days");
+        assert_eq!(after("2026-09-19T10:00", 0), utc("2026-09-19T10:00"), "at once");
+        assert_eq!(after("2026-09-18T10:00", 9 * 366), None, "never, as far as anybody waits");
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_moment_ahead_is_as_far_away_as_was_asked(from in 0_i64..4_000_000, secs in 0_u64..1_000_000) {
+            let expected = ExpectedOn::default();
+            let (from, span) = (UtcMicros::from_secs(1_790_000_000 + from), Duration::from_secs(secs));
+            let ahead = expected.after(from, span).unwrap();
+            proptest::prop_assert_eq!(expected.span(from, ahead), span);
+            if secs > 0 {
+                let just_before = ahead.minus(Duration::from_secs(1));
+                proptest::prop_assert!(expected.span(from, just_before) < span);
+            }
+        }
+
         #[test]
         fn a_span_is_the_sum_of_its_parts(from in 0_i64..4_000_000, a in 0_i64..3_000_000, b in 0_i64..3_000_000) {
             let expected = ExpectedOn::default();

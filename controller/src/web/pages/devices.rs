@@ -112,6 +112,6 @@ pub(super) fn device_name(line: &DeviceLine, language: Language) -> String {
 
 /// Text of a device made safe once more before it is shown: what was stored by an older release, or by a hand in
 /// the file, must not turn a page around.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::web) fn shown(text: &str) -> String {
     text::clean(text, text::SENTENCE_CHARS)
 }

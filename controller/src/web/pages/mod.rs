@@ -2,9 +2,13 @@
 
 pub(super) mod device;
 pub(super) mod devices;
+pub(super) mod faults;
+pub(super) mod inquiries;
 pub(super) mod language;
 pub(super) mod login;
+mod pieces;
 pub(super) mod refusals;
+pub(super) mod tickets;
 
 use askama::Template;
 use axum::response::{Redirect, Response};
@@ -13,11 +17,11 @@ use bbt_domain::presence::Presence;
 use super::{failure::Failure, format, language::Language, shell::Shell, visit::Visit};
 
 /// A state as people see it: colour, shape and word.
-struct Badge {
+pub(super) struct Badge {
     /// Which colour: a class of the style sheet.
-    tone: &'static str,
-    shape: &'static str,
-    word: String,
+    pub(super) tone: &'static str,
+    pub(super) shape: &'static str,
+    pub(super) word: String,
 }
 
 impl Badge {

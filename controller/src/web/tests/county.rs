@@ -111,7 +111,7 @@ impl County {
     /// Lets a device report, as of now.
     pub(super) async fn report(&self, device: DeviceId, bodies: Vec<ReportBody>) {
         let now = self.context.now();
-        let (run, boot) = (RunId::from_bytes([5; 16]), BootId::from_bytes([6; 16]));
+        let (run, boot) = (RunId::from_bytes(self.context.new_id()), BootId::from_bytes([6; 16]));
         let opening = Opening {
             run,
             boot,

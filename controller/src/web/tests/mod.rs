@@ -1,6 +1,10 @@
 //! The console as a browser meets it: whole requests against a store in a temporary folder.
 
 mod county;
+mod faults;
+mod inquiries;
 mod pages;
+mod seed;
 mod sign_in;
+mod tickets;
 mod walls;

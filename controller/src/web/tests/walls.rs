@@ -109,8 +109,9 @@ async fn pages_have_neither_scripts_nor_inline_styles_nor_foreign_addresses() {
     let county = County::new().await;
     let device = county.device(7).await;
     let mut browser = county.signed_in().await;
-    for path in ["/devices".to_owned(), format!("/devices/{device}"), "/refusals".into(), "/nowhere".into()] {
-        let body = browser.get(&path).await.body;
+    let device = format!("/devices/{device}");
+    for path in ["/devices", &device, "/refusals", "/faults", "/inquiries", "/tickets", "/nowhere"] {
+        let body = browser.get(path).await.body;
         for forbidden in
             ["<script", " style=", "<style", " onclick", "javascript:", "http://", "href=\"https:"]
         {

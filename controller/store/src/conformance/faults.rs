@@ -20,7 +20,9 @@ use super::Exam;
 use crate::{
     StoreError,
     contracts::{NewContract, Webhook, contract_add, contract_list},
-    faults::{FaultFilter, FaultLine, fault_analyze, fault_list, fault_story, fault_would_change},
+    faults::{
+        FaultFilter, FaultLine, fault_analyze, fault_list, fault_show, fault_story, fault_would_change,
+    },
     inquiries::{
         InquiryLine, InquiryStep, inquiry_answer, inquiry_escalate, inquiry_list, inquiry_step, inquiry_steps,
     },
@@ -237,6 +239,10 @@ impl County {
         self.exam.store.read(move |tx| fault_list(tx, &Actor::Local, &filter, None, 100)).await.unwrap()
     }
 
+    async fn fault(&self, id: FaultId) -> Result<FaultLine, StoreError> {
+        self.exam.store.read(move |tx| fault_show(tx, &Actor::Local, id)).await
+    }
+
     async fn tickets(&self) -> Vec<TicketFile> {
         let filter = TicketFilter { with_closed: true, ..TicketFilter::default() };
         self.exam
@@ -315,6 +321,22 @@ async fn a_full_disk_is_one_fault_one_ticket_one_message(exam: Exam) {
     };
     let states: Vec<_> = story.iter().map(|change| change.state).collect();
     assert_eq!(states, [FaultState::Suspected, FaultState::Faulty]);
+    let shown = county.fault(faults[0].id).await.unwrap();
+    assert_eq!(shown, faults[0]);
+}
+
+#[tokio::test]
+async fn a_sign_that_was_not_raised_is_shown_to_nobody() {
+    let mut county = County::begin().await;
+    county.minutes(5, GIB).await;
+    assert_eq!(county.faults().await, []);
+    let suspected = county.exam.store.read(|tx| {
+        tx.query_first("SELECT id FROM fault", crate::params![], |row| {
+            Ok(FaultId::from_bytes(row.array(0, "a fault's id")?))
+        })
+    });
+    let id = suspected.await.unwrap().expect("a first sign");
+    assert!(matches!(county.fault(id).await, Err(StoreError::NotFound { noun: "fault", .. })));
 }
 
 async fn room_again_closes_a_ticket_that_nobody_accepted_and_says_so(exam: Exam) {

@@ -449,18 +449,7 @@ fn clock(language: Language, off_secs: Option<i64>) -> Value {
         off if off > 0 => "clock-ahead",
         _ => "clock-behind",
     };
-    Value::Text(language.with(key, &[("span", span(language, off.unsigned_abs()).into())]))
-}
-
-/// The largest unit that makes a whole number, which is all that is asked of a wrong clock.
-fn span(language: Language, secs: u64) -> String {
-    let (key, number) = match secs {
-        172_800.. => ("span-days", secs / 86_400),
-        7_200.. => ("span-hours", secs / 3_600),
-        120.. => ("span-minutes", secs / 60),
-        _ => ("span-seconds", secs),
-    };
-    language.with(key, &[("count", format::count(i64::try_from(number).unwrap_or(i64::MAX)).into())])
+    Value::Text(language.with(key, &[("span", format::span(language, off.unsigned_abs()).into())]))
 }
 
 fn gigahertz(khz: u64) -> String {
