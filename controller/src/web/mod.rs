@@ -7,7 +7,9 @@
 
 mod assets;
 mod csrf;
+mod csv;
 mod failure;
+mod field;
 mod format;
 mod gate;
 mod headers;
@@ -18,6 +20,7 @@ mod session;
 mod shell;
 mod throttle;
 mod visit;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -2,5 +2,6 @@
 
 mod county;
 mod pages;
+mod sets;
 mod sign_in;
 mod walls;

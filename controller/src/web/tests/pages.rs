@@ -29,7 +29,7 @@ fn told<T>(facts: T, problems: Vec<Problem>) -> Option<Told<T>> {
 }
 
 /// A classroom PC with something of everything, and something missing of everything.
-fn classroom_pc() -> StateReport {
+pub(super) fn classroom_pc() -> StateReport {
     let hardware = Hardware {
         system: Product { vendor: some("LENOVO"), name: some("启天 M437"), version: None, serial: None },
         board: Product { vendor: some("LENOVO"), serial: some("PF0X1234"), ..Product::default() },
@@ -131,7 +131,7 @@ fn samples() -> Vec<u8> {
     wire::Samples { mono_micros: vec![60_000_000], columns }.encode_to_vec()
 }
 
-async fn in_both_languages(browser: &mut Browser<'_>, path: &str) -> [String; 2] {
+pub(super) async fn in_both_languages(browser: &mut Browser<'_>, path: &str) -> [String; 2] {
     let mut bodies = [String::new(), String::new()];
     for (body, language) in bodies.iter_mut().zip(["zh-CN", "en"]) {
         browser.cookies.insert("__Host-bbt-language".into(), language.into());
@@ -144,7 +144,7 @@ async fn in_both_languages(browser: &mut Browser<'_>, path: &str) -> [String; 2]
 }
 
 #[track_caller]
-fn assert_all(body: &str, texts: &[&str]) {
+pub(super) fn assert_all(body: &str, texts: &[&str]) {
     for text in texts {
         assert!(body.contains(text), "{text:?} is missing in {body}");
     }

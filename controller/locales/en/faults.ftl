@@ -1,0 +1,27 @@
+# Faults, questions, tickets
+fault-kind-disk-nearly-full = Disk nearly full
+fault-kind-silent-set = Silent for days (being asked about)
+fault-state-ok = Over
+fault-state-suspected = Being watched
+fault-state-faulty = Faulty
+fault-state-recovering = Recovering
+fault-reason-disk-low = { $mount } has only { $free } left (of { $size })
+fault-reason-disk-roomy = { $mount } has { $free } free again (of { $size })
+fault-reason-silent = Silent for { $days } teaching days; last report: { $last }
+fault-reason-heard = Heard again on { $at }
+fault-reason-not-expected = Sealed or paused, so nothing is expected of it
+fault-reason-said-broken = The school answered: broken
+fault-reason-unanswered = The school did not answer; the county made a ticket of it
+ticket-state-opened = Waiting to be accepted
+ticket-state-accepted = Accepted
+ticket-state-on-site = On site
+ticket-state-fixed = Mended, to be confirmed
+ticket-state-confirmed = Done
+ticket-state-recovered = Recovered by itself
+ticket-state-withdrawn = Withdrawn
+ticket-state-false-alarm = False alarm
+inquiry-answer-not-used = Not used
+inquiry-answer-broken = Broken
+inquiry-answer-moved = Taken away
+inquiry-answer-sealed = Sealed
+inquiry-answer-no-power = No power or network

@@ -1,0 +1,27 @@
+# 故障、核实单、维修单
+fault-kind-disk-nearly-full = 磁盘空间不足
+fault-kind-silent-set = 多日未开机（待核实）
+fault-state-ok = 已恢复
+fault-state-suspected = 观察中
+fault-state-faulty = 有故障
+fault-state-recovering = 恢复中
+fault-reason-disk-low = { $mount } 只剩 { $free }（共 { $size }）
+fault-reason-disk-roomy = { $mount } 已有 { $free } 可用（共 { $size }）
+fault-reason-silent = 已连续 { $days } 个教学日未开机，最近上报：{ $last }
+fault-reason-heard = { $at } 又有上报
+fault-reason-not-expected = 已封存或接入已暂停，不判故障
+fault-reason-said-broken = 学校答复：坏了
+fault-reason-unanswered = 学校未答复，由县里转为维修单
+ticket-state-opened = 待接单
+ticket-state-accepted = 已接单
+ticket-state-on-site = 已到场
+ticket-state-fixed = 已修复，待校方确认
+ticket-state-confirmed = 已完成
+ticket-state-recovered = 自行恢复
+ticket-state-withdrawn = 撤销
+ticket-state-false-alarm = 误报
+inquiry-answer-not-used = 没用过
+inquiry-answer-broken = 坏了
+inquiry-answer-moved = 已搬走
+inquiry-answer-sealed = 停用封存
+inquiry-answer-no-power = 停电断网
