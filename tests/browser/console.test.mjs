@@ -48,9 +48,25 @@ async function openDevice(page) {
   assert.match(new URL(page.url()).pathname, /^\/devices\/[0-9a-f-]{36}$/);
 }
 
+async function openSet(page) {
+  await page.goto('/sets');
+  await Promise.all([page.waitForNavigation(), page.locator('a.row-link').first().click()]);
+  assert.match(new URL(page.url()).pathname, /^\/sets\/[0-9A-Z]{6}$/);
+}
+
+async function openSchool(page) {
+  await page.goto('/schools');
+  await Promise.all([page.waitForNavigation(), page.locator('a.row-link').first().click()]);
+}
+
 /** Every page that can be looked at, by name. */
 const PAGES = {
   login: { open: (page) => page.goto('/login'), storageState: undefined },
+  overview: { open: (page) => page.goto('/overview') },
+  sets: { open: (page) => page.goto('/sets') },
+  set: { open: openSet },
+  schools: { open: (page) => page.goto('/schools') },
+  school: { open: openSchool },
   devices: { open: (page) => page.goto('/devices') },
   device: { open: openDevice },
   faults: { open: (page) => page.goto('/faults') },
@@ -122,6 +138,41 @@ test('everything works without scripts', async (t) => {
   assert.ok((await page.locator('body').innerText()).includes(os.hostname()));
 });
 
+test('a set is put into a new room, sealed and put into use again, by keyboard and without scripts', async (t) => {
+  const page = await newPage(t, { javaScriptEnabled: false });
+  const submit = (key) => Promise.all([page.waitForNavigation(), page.keyboard.press(key)]);
+  await openSchool(page);
+  await page.locator('#name').fill('3号楼201');
+  await page.locator('#name').focus();
+  await submit('Enter');
+  assert.equal(await page.getByRole('status').count(), 1, 'it is confirmed');
+  await openSet(page);
+  await page.locator('#room').selectOption({ label: '3号楼201' });
+  await page.locator('#place button').focus();
+  await submit('Enter');
+  assert.match(await page.locator('h1').innerText(), /3号楼201/);
+  await page.locator('#standing summary').focus();
+  await page.keyboard.press('Enter');
+  await page.locator('#reason').fill('等待搬迁');
+  await page.locator('#reason').focus();
+  await submit('Enter');
+  assert.match(await page.locator('#standing').innerText(), /等待搬迁/);
+  await page.locator('#standing button').focus();
+  await submit('Enter');
+  assert.equal(await page.locator('#reason').count(), 1, 'it can be sealed again');
+});
+
+test('a form that was not taken says so where one looks', async (t) => {
+  const page = await newPage(t);
+  await openSchool(page);
+  await page.locator('#name').fill('a/b');
+  await Promise.all([page.waitForNavigation(), page.locator('#add button').click()]);
+  const alert = page.getByRole('alert');
+  assert.match(await alert.innerText(), /a\/b/);
+  const { y } = await alert.boundingBox();
+  assert.ok(y >= 0 && y < 768, `the message is in sight, at ${y}`);
+});
+
 test('who signs out is out', async (t) => {
   const page = await newPage(t, { storageState: undefined });
   await signIn(page, county);
@@ -182,7 +233,7 @@ test('the pictures of the README can be taken', async (t) => {
   const folders = [path.join(repository, 'tests/out/screenshots')];
   if (process.env.BBT_SCREENSHOTS === '1') folders.push(path.join(repository, 'deploy/docs/screenshots'));
   for (const folder of folders) mkdirSync(folder, { recursive: true });
-  for (const name of ['login', 'devices', 'device']) {
+  for (const name of ['login', 'overview', 'sets', 'set', 'devices', 'device']) {
     for (const language of LANGUAGES) {
       for (const [view, options] of Object.entries(VIEWS)) {
         const page = await open(t, name, language, options);

@@ -25,6 +25,17 @@ pub enum SetState {
 }
 
 impl SetState {
+    /// All states, in the order in which they are counted for people: what needs somebody first.
+    pub const ALL: [Self; 7] = [
+        Self::Faulty,
+        Self::Repairing,
+        Self::Silent,
+        Self::NotToday,
+        Self::Ok,
+        Self::Sealed,
+        Self::NotConnected,
+    ];
+
     /// The word shown in JSON, and the key of the message files.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -36,6 +47,37 @@ impl SetState {
             Self::NotToday => "not_today",
             Self::Ok => "ok",
         }
+    }
+
+    /// The state that [`SetState::as_str`] names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// How many sets stand how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StateCounts([i64; SetState::ALL.len()]);
+
+impl StateCounts {
+    /// One more of `state`.
+    pub fn add(&mut self, state: SetState) {
+        self.0[state as usize] += 1;
+    }
+
+    /// Those of another count, too.
+    pub fn add_all(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
+    }
+
+    /// How many of `state`.
+    pub fn of(&self, state: SetState) -> i64 {
+        self.0[state as usize]
+    }
+
+    /// How many at all.
+    pub fn total(&self) -> i64 {
+        self.0.iter().sum()
     }
 }
 
@@ -75,6 +117,19 @@ pub fn set_state(signs: SetSigns) -> SetState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_state_is_counted_apart_and_comes_back_from_its_word() {
+        let mut counts = StateCounts::default();
+        for state in SetState::ALL {
+            counts.add(state);
+            assert_eq!(SetState::parse(state.as_str()), Some(state));
+        }
+        counts.add(SetState::Silent);
+        let mut twice = counts;
+        twice.add_all(&counts);
+        assert_eq!((twice.of(SetState::Ok), twice.of(SetState::Silent), twice.total()), (2, 4, 16));
+    }
 
     #[test]
     fn the_most_telling_word_wins() {

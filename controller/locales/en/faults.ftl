@@ -156,7 +156,6 @@ story = What happened
 list-csv = Export CSV
 column-fault = Fault
 column-place = Place
-column-room = Room
 column-set-code = Set code
 column-raised = First seen
 column-since = In this state since

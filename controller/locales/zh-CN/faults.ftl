@@ -144,7 +144,6 @@ story = 经过
 list-csv = 导出 CSV
 column-fault = 故障
 column-place = 位置
-column-room = 教室
 column-set-code = 设备码
 column-raised = 首次发现
 column-since = 此状态起始

@@ -1,47 +1,85 @@
-//! Lists as files for spreadsheets: RFC 4180 in UTF-8, with the mark by which office programs here know it.
+//! Lists as files for a spreadsheet: RFC 4180, UTF-8 with the mark that Excel needs to see it.
+//!
+//! A spreadsheet takes a text for a formula, a number or a date when it looks like one. A formula in the name of
+//! a room would run on the desk of whoever opens the file; the 设备码 12E345 would become a huge number, room 3-12
+//! a day in March, and a school's code would lose its leading zeros. So texts that look so are marked as texts.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 
-/// Rows of one file: a year of a county's faults, and what a spreadsheet opens at once.
+/// Rows of a file that is made at once: a year of a county's faults, and what a spreadsheet opens at once.
 pub(super) const ROWS: usize = 20_000;
+/// At the beginning of the file.
+pub(super) const MARK: &str = "\u{feff}";
+/// Content type.
+pub(super) const KIND: &str = "text/csv; charset=utf-8";
 
-/// A file called `name` with these rows; the first names the columns.
+/// What stands in one place of a line.
+pub(super) enum Cell<'a> {
+    /// Stays a text, whatever it looks like.
+    Text(&'a str),
+    /// A number or a time of ours, to be reckoned with.
+    Plain(&'a str),
+}
+
+/// One line.
+pub(super) fn line<'a>(cells: impl IntoIterator<Item = Cell<'a>>) -> String {
+    let cells: Vec<String> = cells.into_iter().map(written).collect();
+    format!("{}\r\n", cells.join(","))
+}
+
+/// A file called `name` with these rows of texts; the first names the columns.
 pub(super) fn answer(name: &'static str, rows: &[Vec<String>]) -> Response {
     let disposition = format!("attachment; filename=\"{name}.csv\"");
     let disposition = HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment"));
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8")),
-        (header::CONTENT_DISPOSITION, disposition),
-    ];
-    (headers, text(rows)).into_response()
+    let headers =
+        [(header::CONTENT_TYPE, HeaderValue::from_static(KIND)), (header::CONTENT_DISPOSITION, disposition)];
+    let lines = rows.iter().map(|row| line(row.iter().map(|cell| Cell::Text(cell))));
+    (headers, std::iter::once(MARK.to_owned()).chain(lines).collect::<String>()).into_response()
 }
 
-fn text(rows: &[Vec<String>]) -> String {
-    let mut text = String::from('\u{feff}');
-    for row in rows {
-        let cells: Vec<_> = row.iter().map(|cell| quoted(cell)).collect();
-        text.push_str(&cells.join(","));
-        text.push_str("\r\n");
+fn written(cell: Cell<'_>) -> String {
+    let text = match cell {
+        Cell::Plain(text) => text.to_owned(),
+        Cell::Text(text) => match text.chars().next() {
+            Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') => format!("'{text}"),
+            // A tab keeps it a text and is not seen.
+            Some('0'..='9') if looks_like_a_figure(text) => format!("\t{text}"),
+            _ => text.to_owned(),
+        },
+    };
+    if text.contains(['"', ',', '\r', '\n', '\t']) {
+        return format!("\"{}\"", text.replace('"', "\"\""));
     }
     text
 }
 
-/// Always quoted. What a spreadsheet would take for a formula is made text by an apostrophe: a device may be
-/// called `=HYPERLINK(…)`.
-fn quoted(cell: &str) -> String {
-    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
-    format!("\"{}{}\"", if is_formula { "'" } else { "" }, cell.replace('"', "\"\""))
+fn looks_like_a_figure(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit() || b"eE+-/.:, ".contains(&byte))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        Cell::{Plain, Text},
+        *,
+    };
 
     #[test]
-    fn a_file_is_known_as_utf_8_and_no_cell_is_a_formula() {
-        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect();
-        let rows = [row(&["学校", "原因"]), row(&["a\"b,c", "=1+1"]), row(&["-2", "@x"])];
-        assert_eq!(text(&rows), "\u{feff}\"学校\",\"原因\"\r\n\"a\"\"b,c\",\"'=1+1\"\r\n\"'-2\",\"'@x\"\r\n");
+    fn a_text_is_never_a_formula_nor_a_figure() {
+        let cells = ["=1+1", "@x", "-2", "12E345", "012345", "3-12", "3号楼201", "A1B2C3", ""];
+        let expected = "'=1+1,'@x,'-2,\"\t12E345\",\"\t012345\",\"\t3-12\",3号楼201,A1B2C3,\r\n";
+        assert_eq!(line(cells.map(Text)), expected);
+    }
+
+    #[test]
+    fn our_own_figures_can_be_reckoned_with() {
+        assert_eq!(line(["15.5", "2026-09-18 08:30"].map(Plain)), "15.5,2026-09-18 08:30\r\n");
+    }
+
+    #[test]
+    fn what_would_end_a_cell_is_quoted() {
+        let cells = ["a,b", "say \"x\"", "two\nlines"];
+        assert_eq!(line(cells.map(Text)), "\"a,b\",\"say \"\"x\"\"\",\"two\nlines\"\r\n");
     }
 }

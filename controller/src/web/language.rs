@@ -22,12 +22,14 @@ const CHINESE: &[&str] = &[
     include_str!("../../locales/zh-CN/devices.ftl"),
     include_str!("../../locales/zh-CN/reasons.ftl"),
     include_str!("../../locales/zh-CN/faults.ftl"),
+    include_str!("../../locales/zh-CN/sets.ftl"),
 ];
 const ENGLISH: &[&str] = &[
     include_str!("../../locales/en/shell.ftl"),
     include_str!("../../locales/en/devices.ftl"),
     include_str!("../../locales/en/reasons.ftl"),
     include_str!("../../locales/en/faults.ftl"),
+    include_str!("../../locales/en/sets.ftl"),
 ];
 
 impl Language {

@@ -9,6 +9,7 @@ mod assets;
 mod csrf;
 mod csv;
 mod failure;
+mod field;
 mod format;
 mod gate;
 mod headers;

@@ -60,6 +60,17 @@ pub(super) fn site_map() -> Vec<Route> {
         Route::post("/login", Public, pages::login::submit),
         Route::post("/logout", SignedIn(Act::SessionUse), pages::login::sign_out),
         Route::post("/language", Public, pages::language::choose),
+        // sets and schools
+        Route::get("/overview", SignedIn(Act::FleetRead), pages::overview::show),
+        Route::get("/sets", SignedIn(Act::FleetRead), pages::sets::list),
+        Route::get("/sets/{id}", SignedIn(Act::FleetRead), pages::set::show),
+        Route::post("/sets/{id}/place", SignedIn(Act::SetWrite), pages::set::place),
+        Route::post("/sets/{id}/standing", SignedIn(Act::SetWrite), pages::set::stand),
+        Route::get("/schools", SignedIn(Act::FleetRead), pages::schools::list),
+        Route::post("/schools", SignedIn(Act::SchoolWrite), pages::schools::add),
+        Route::get("/schools/{code}", SignedIn(Act::FleetRead), pages::school::show),
+        Route::post("/schools/{code}/rooms", SignedIn(Act::SetWrite), pages::school::add_room),
+        // devices
         Route::get("/devices", SignedIn(Act::FleetRead), pages::devices::list),
         Route::get("/devices/{id}", SignedIn(Act::FleetRead), pages::device::show),
         Route::get("/refusals", SignedIn(Act::AuditRead), pages::refusals::list),

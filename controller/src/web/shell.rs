@@ -4,6 +4,26 @@ use bbt_domain::access::{Act, Actor, may};
 
 use super::{Site, assets, language::Language, visit::Visit};
 
+/// The navigation in its order: address, key of the word, and what one must be allowed to do to be led there.
+const NAVIGATION: [(&str, &str, Act); 9] = [
+    ("/overview", "navigation-overview", Act::FleetRead),
+    ("/sets", "navigation-sets", Act::FleetRead),
+    ("/faults", "navigation-faults", Act::FaultRead),
+    ("/inquiries", "navigation-inquiries", Act::FaultRead),
+    ("/tickets", "navigation-tickets", Act::FaultRead),
+    ("/usage", "navigation-usage", Act::UsageRead),
+    ("/schools", "navigation-schools", Act::FleetRead),
+    ("/devices", "devices", Act::FleetRead),
+    ("/refusals", "refusals", Act::AuditRead),
+];
+
+/// An entry of the navigation.
+pub(super) struct Entry {
+    pub(super) url: &'static str,
+    pub(super) word: String,
+    pub(super) is_current: bool,
+}
+
 /// What stands around every page.
 pub(super) struct Shell {
     pub(super) language: Language,
@@ -13,12 +33,11 @@ pub(super) struct Shell {
     pub(super) form_token: String,
     /// Where a change of language comes back to.
     pub(super) here: String,
-    /// Address of the navigation's entry that this page belongs to.
-    pub(super) current: &'static str,
-    pub(super) may_see_refusals: bool,
+    pub(super) navigation: Vec<Entry>,
 }
 
 impl Shell {
+    /// `current` is the address of the navigation's entry that this page belongs to.
     pub(super) fn new(site: &Site, visit: &Visit, current: &'static str) -> Self {
         let login = match &visit.actor {
             Actor::User { login, .. } => Some(login.clone()),
@@ -30,8 +49,15 @@ impl Shell {
             login,
             form_token: visit.form_token.clone(),
             here: visit.here.clone(),
-            current,
-            may_see_refusals: may(&visit.actor, Act::AuditRead),
+            navigation: NAVIGATION
+                .into_iter()
+                .filter(|(_, _, act)| may(&visit.actor, *act))
+                .map(|(url, word, _)| Entry {
+                    url,
+                    word: visit.language.text(word),
+                    is_current: url == current,
+                })
+                .collect(),
         }
     }
 

@@ -319,6 +319,17 @@ pub fn fault_show(tx: &mut Tx<'_>, actor: &Actor, id: FaultId) -> Result<FaultLi
         .ok_or_else(|| StoreError::NotFound { noun: "fault", key: id.to_string() })
 }
 
+/// How many faults are raised: those that [`fault_list`] has without the past ones.
+pub fn fault_count(tx: &mut Tx<'_>, actor: &Actor) -> Result<i64, StoreError> {
+    permit(actor, Act::FaultRead)?;
+    let scope = school_scope(actor, "x.school_id");
+    let sql = format!(
+        "SELECT count(*) FROM fault x WHERE x.raised_us IS NOT NULL AND x.state IN ('faulty', 'recovering')
+            AND x.closed_us IS NULL AND {scope}"
+    );
+    Ok(tx.query_first(&sql, params![], |row| row.int(0))?.unwrap_or(0))
+}
+
 /// The story of one fault, oldest first.
 pub fn fault_story(tx: &mut Tx<'_>, actor: &Actor, id: FaultId) -> Result<Vec<FaultChange>, StoreError> {
     permit(actor, Act::FaultRead)?;

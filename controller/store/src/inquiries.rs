@@ -111,7 +111,7 @@ pub fn inquiry_answer(
     let line = open_one(tx, actor, id)?;
     let note = clean(note, SENTENCE_CHARS);
     close(tx, actor, id, InquiryState::Answered, Some(answer), &note, now)?;
-    let why = format!("inquiry {id}: {}", answer.as_str());
+    let why = json!({"inquiry": id, "answer": answer});
     match answer.effect() {
         Effect::AskAgainLater => {}
         Effect::Ticket => ticket_of(tx, actor, &line, Reason::SaidBroken, means, now)?,
@@ -242,6 +242,14 @@ pub fn inquiry_list(
         select()
     );
     tx.query(&sql, params![&before, set.is_none(), &of_set, limit as i64], line_of)
+}
+
+/// How many questions wait for their school.
+pub fn inquiry_count(tx: &mut Tx<'_>, actor: &Actor) -> Result<i64, StoreError> {
+    permit(actor, Act::FaultRead)?;
+    let scope = school_scope(actor, "x.school_id");
+    let sql = format!("SELECT count(*) FROM inquiry x WHERE x.closed_us IS NULL AND {scope}");
+    Ok(tx.query_first(&sql, params![], |row| row.int(0))?.unwrap_or(0))
 }
 
 /// One question.

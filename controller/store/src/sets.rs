@@ -1,5 +1,7 @@
 //! Sets: what stands in a room and is counted as one. A device that nobody placed has a set of its own.
 
+use std::collections::BTreeMap;
+
 use bbt_domain::{
     access::{Act, Actor},
     fault::{
@@ -8,20 +10,22 @@ use bbt_domain::{
     },
     identity::Standing,
     ids::{DeviceId, RoomId, SchoolId, SetId},
+    inquiry::Answer,
     org::{RoomKind, SchoolCode, SetStanding},
     presence::presence,
     set_code::SetCode,
-    set_state::{SetSigns, SetState, set_state},
+    set_state::{SetSigns, SetState, StateCounts, set_state},
     snapshot::Snapshot,
     ticket::state::TicketState,
     time::UtcMicros,
 };
-use serde::Serialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
 use crate::{
     Row, StoreError, Tx, Value, audit,
     error::permit,
+    faults::kind_of,
     params,
     rooms::{RoomRef, room_find},
     scope::school_scope,
@@ -253,7 +257,7 @@ pub fn set_stand(
     if line.standing == standing {
         return Ok(false);
     }
-    standing_change(tx, actor, set, standing, why, now)?;
+    standing_change(tx, actor, set, standing, &json!({"reason": why}), now)?;
     Ok(true)
 }
 
@@ -263,7 +267,7 @@ pub(crate) fn standing_change(
     actor: &Actor,
     set: SetId,
     standing: SetStanding,
-    why: &str,
+    why: &Json,
     now: UtcMicros,
 ) -> Result<(), StoreError> {
     tx.execute(
@@ -272,9 +276,90 @@ pub(crate) fn standing_change(
     )?;
     let action = match standing {
         SetStanding::InUse => "set.unseal",
-        SetStanding::Sealed => "set.seal",
+        SetStanding::Sealed => SEAL,
     };
-    audit::append(tx, actor, action, &format!("set:{set}"), &json!({"reason": why}), now)
+    audit::append(tx, actor, action, &format!("set:{set}"), why, now)
+}
+
+/// The audit's word for sealing a set.
+const SEAL: &str = "set.seal";
+
+/// Why a set was sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sealing {
+    /// When.
+    pub at: UtcMicros,
+    /// Who did it, as the audit names them.
+    pub actor: String,
+    /// What they said; empty when it followed from an answer.
+    pub reason: String,
+    /// The school's answer that it followed from.
+    pub answer: Option<Answer>,
+}
+
+/// What the audit keeps of it beside time and actor.
+#[derive(Debug, Default, Deserialize)]
+struct SealingDetail {
+    #[serde(default)]
+    reason: String,
+    answer: Option<Answer>,
+}
+
+/// Why a set was sealed the last time; `None` when it never was.
+pub fn set_sealing(tx: &mut Tx<'_>, actor: &Actor, set: SetId) -> Result<Option<Sealing>, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let scope = school_scope(actor, "t.school_id");
+    tx.query_first(
+        &format!(
+            "SELECT a.at_us, a.actor, a.detail FROM audit a JOIN device_set t ON t.id = $1
+             WHERE a.action = $2 AND a.subject = $3 AND {scope} ORDER BY a.no DESC LIMIT 1"
+        ),
+        params![set.as_bytes(), SEAL, format!("set:{set}")],
+        |row| {
+            let detail: SealingDetail = serde_json::from_str(&row.text(2)?).unwrap_or_default();
+            let (at, actor) = (row.time(0)?, row.text(1)?);
+            Ok(Sealing { at, actor, reason: detail.reason, answer: detail.answer })
+        },
+    )
+}
+
+/// Where a set stood, and from when to when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Placement {
+    /// The room.
+    pub room_id: RoomId,
+    /// Its name.
+    pub room_name: String,
+    /// When it was put there.
+    pub from: UtcMicros,
+    /// When it left; `None` where it stands.
+    pub to: Option<UtcMicros>,
+}
+
+/// The latest places of a set, the newest first.
+pub fn placements_of_set(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    set: SetId,
+    limit: usize,
+) -> Result<Vec<Placement>, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let scope = school_scope(actor, "r.school_id");
+    tx.query(
+        &format!(
+            "SELECT r.id, r.name, p.from_us, p.to_us FROM placement p JOIN room r ON r.id = p.room_id
+             WHERE p.set_id = $1 AND {scope} ORDER BY p.from_us DESC LIMIT $2"
+        ),
+        params![set.as_bytes(), limit as i64],
+        |row| {
+            Ok(Placement {
+                room_id: RoomId::from_bytes(row.array(0, "a room's id")?),
+                room_name: row.text(1)?,
+                from: row.time(2)?,
+                to: row.time_opt(3)?,
+            })
+        },
+    )
 }
 
 /// Sets read per query while filtering.
@@ -395,6 +480,11 @@ impl SetLine {
         names.into_iter().chain(room).chain(told).any(|text| text.to_lowercase().contains(wanted))
     }
 
+    /// The device that speaks for the set: of those that may report, the one that was heard of last.
+    pub fn main_device(&self) -> Option<&SetDevice> {
+        self.devices.iter().max_by_key(|device| rank(device.standing, device.last_report_at))
+    }
+
     /// School and room, or school and code while it has none.
     pub fn title(&self) -> String {
         let place = self.place.as_ref().map_or(self.code.as_str(), |place| place.room_name.as_str());
@@ -509,8 +599,7 @@ fn lines(tx: &mut Tx<'_>, parts: Vec<SetLine>, now: UtcMicros) -> Result<Vec<Set
             params![line.id.as_bytes()],
             |row| {
                 Ok(RaisedFault {
-                    kind: FaultKind::parse(&row.text(0)?)
-                        .ok_or(StoreError::Damaged { what: "a fault's kind" })?,
+                    kind: kind_of(&row.text(0)?)?,
                     state: FaultState::parse(&row.text(1)?)
                         .ok_or(StoreError::Damaged { what: "a fault's state" })?,
                 })
@@ -520,35 +609,155 @@ fn lines(tx: &mut Tx<'_>, parts: Vec<SetLine>, now: UtcMicros) -> Result<Vec<Set
         line.tickets = tx.query(
             "SELECT no, state FROM ticket WHERE set_id = $1 AND closed_us IS NULL ORDER BY no",
             params![line.id.as_bytes()],
-            |row| {
-                Ok(OpenTicket {
-                    no: row.text(0)?,
-                    state: TicketState::parse(&row.text(1)?)
-                        .ok_or(StoreError::Damaged { what: "a ticket's state" })?,
-                })
-            },
+            |row| Ok(OpenTicket { no: row.text(0)?, state: ticket_state_of(&row.text(1)?)? }),
         )?;
         line.state = state_of(line, now);
     }
     Ok(lines)
 }
 
+/// Orders devices of a set: the highest speaks for it.
+fn rank(standing: Standing, last_report_at: Option<UtcMicros>) -> (bool, Option<UtcMicros>) {
+    (standing == Standing::Active, last_report_at)
+}
+
+/// What decides a set's word, gathered row by row.
+struct Signs {
+    standing: SetStanding,
+    newest: Option<(Standing, Option<UtcMicros>)>,
+    is_faulty: bool,
+    is_asked_about: bool,
+    is_in_repair: bool,
+}
+
+impl Signs {
+    fn new(standing: SetStanding) -> Self {
+        Self { standing, newest: None, is_faulty: false, is_asked_about: false, is_in_repair: false }
+    }
+
+    fn device(&mut self, standing: Standing, last_report_at: Option<UtcMicros>) {
+        let speaks = |(of, at)| rank(of, at) <= rank(standing, last_report_at);
+        if self.newest.is_none_or(speaks) {
+            self.newest = Some((standing, last_report_at));
+        }
+    }
+
+    fn raised(&mut self, kind: FaultKind) {
+        match kind.consequence() {
+            Consequence::Ticket => self.is_faulty = true,
+            Consequence::Question => self.is_asked_about = true,
+        }
+    }
+
+    fn ticket(&mut self, state: TicketState) {
+        match state.is_dispatched() {
+            true => self.is_in_repair = true,
+            false => self.is_faulty = true,
+        }
+    }
+
+    fn state(&self, now: UtcMicros) -> SetState {
+        set_state(SetSigns {
+            standing: self.standing,
+            presence: self.newest.map(|(standing, last)| presence(standing, last, now)),
+            is_faulty: self.is_faulty,
+            is_asked_about: self.is_asked_about,
+            is_in_repair: self.is_in_repair,
+        })
+    }
+}
+
 fn state_of(line: &SetLine, now: UtcMicros) -> SetState {
-    let raised = |consequence| line.faults.iter().any(|fault| fault.kind.consequence() == consequence);
-    let newest =
-        line.devices.iter().max_by_key(|device| (device.standing == Standing::Active, device.last_report_at));
-    set_state(SetSigns {
-        standing: line.standing,
-        presence: newest.map(|device| presence(device.standing, device.last_report_at, now)),
-        is_faulty: raised(Consequence::Ticket)
-            || line.tickets.iter().any(|ticket| !ticket.state.is_dispatched()),
-        is_asked_about: raised(Consequence::Question),
-        is_in_repair: line.tickets.iter().any(|ticket| ticket.state.is_dispatched()),
-    })
+    let mut signs = Signs::new(line.standing);
+    line.devices.iter().for_each(|device| signs.device(device.standing, device.last_report_at));
+    line.faults.iter().for_each(|fault| signs.raised(fault.kind));
+    line.tickets.iter().for_each(|ticket| signs.ticket(ticket.state));
+    signs.state(now)
+}
+
+/// A school with what stands in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchoolSets {
+    /// Unique in the county.
+    pub code: SchoolCode,
+    /// As people say it.
+    pub name: String,
+    /// Its rooms.
+    pub rooms: i64,
+    /// Its sets, by how they stand.
+    pub sets: StateCounts,
+}
+
+/// Every school with the count of its sets by state, in order of code. Each table is read once.
+pub fn set_overview(tx: &mut Tx<'_>, actor: &Actor, now: UtcMicros) -> Result<Vec<SchoolSets>, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let states = states_by_school(tx, now)?;
+    let scope = school_scope(actor, "s.id");
+    tx.query(
+        &format!(
+            "SELECT s.id, s.code, s.name, (SELECT count(*) FROM room r WHERE r.school_id = s.id) FROM school s
+             WHERE {scope} ORDER BY s.code"
+        ),
+        params![],
+        |row| {
+            let id = SchoolId::from_bytes(row.array(0, "a school's id")?);
+            Ok(SchoolSets {
+                code: SchoolCode::parse(&row.text(1)?)
+                    .map_err(|_| StoreError::Damaged { what: "a school's code" })?,
+                name: row.text(2)?,
+                rooms: row.int(3)?,
+                sets: states.get(&id).copied().unwrap_or_default(),
+            })
+        },
+    )
+}
+
+/// The word of every set, counted by school, without reading what its devices told.
+fn states_by_school(tx: &mut Tx<'_>, now: UtcMicros) -> Result<BTreeMap<SchoolId, StateCounts>, StoreError> {
+    let set_id = |row: &Row<'_>| Ok::<_, StoreError>(SetId::from_bytes(row.array(0, "a set's id")?));
+    let mut sets: BTreeMap<SetId, (SchoolId, Signs)> = tx
+        .query("SELECT id, school_id, standing FROM device_set", params![], |row| {
+            let school = SchoolId::from_bytes(row.array(1, "a school's id")?);
+            Ok((set_id(row)?, (school, Signs::new(standing_of(&row.text(2)?)?))))
+        })?
+        .into_iter()
+        .collect();
+    let devices = tx.query(
+        "SELECT d.set_id, d.standing, (SELECT max(r.last_us) FROM run r WHERE r.device_id = d.id)
+         FROM device d WHERE d.set_id IS NOT NULL",
+        params![],
+        |row| Ok((set_id(row)?, device_standing_of(&row.text(1)?)?, row.time_opt(2)?)),
+    )?;
+    let raised = tx.query(
+        "SELECT set_id, kind FROM fault WHERE closed_us IS NULL AND state IN ('faulty', 'recovering')",
+        params![],
+        |row| Ok((set_id(row)?, kind_of(&row.text(1)?)?)),
+    )?;
+    let tickets = tx.query("SELECT set_id, state FROM ticket WHERE closed_us IS NULL", params![], |row| {
+        Ok((set_id(row)?, ticket_state_of(&row.text(1)?)?))
+    })?;
+    for (set, standing, last) in devices {
+        sets.entry(set).and_modify(|(_, signs)| signs.device(standing, last));
+    }
+    for (set, kind) in raised {
+        sets.entry(set).and_modify(|(_, signs)| signs.raised(kind));
+    }
+    for (set, state) in tickets {
+        sets.entry(set).and_modify(|(_, signs)| signs.ticket(state));
+    }
+    let mut schools: BTreeMap<SchoolId, StateCounts> = BTreeMap::new();
+    for (school, signs) in sets.values() {
+        schools.entry(*school).or_default().add(signs.state(now));
+    }
+    Ok(schools)
 }
 
 fn standing_of(text: &str) -> Result<SetStanding, StoreError> {
     SetStanding::parse(text).ok_or(StoreError::Damaged { what: "a set's standing" })
+}
+
+fn ticket_state_of(text: &str) -> Result<TicketState, StoreError> {
+    TicketState::parse(text).ok_or(StoreError::Damaged { what: "a ticket's state" })
 }
 
 fn device_standing_of(text: &str) -> Result<Standing, StoreError> {

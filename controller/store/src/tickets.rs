@@ -436,6 +436,14 @@ pub fn ticket_list(
     tx.query(&sql, params![&before, filter.set.is_none(), &set, limit as i64], |row| Ok(line_of(row)?.0))
 }
 
+/// How many tickets are not closed.
+pub fn ticket_count(tx: &mut Tx<'_>, actor: &Actor) -> Result<i64, StoreError> {
+    permit(actor, Act::FaultRead)?;
+    let scope = school_scope(actor, "x.school_id");
+    let sql = format!("SELECT count(*) FROM ticket x WHERE x.closed_us IS NULL AND {scope}");
+    Ok(tx.query_first(&sql, params![], |row| row.int(0))?.unwrap_or(0))
+}
+
 /// Everything about one ticket.
 pub fn ticket_show(tx: &mut Tx<'_>, actor: &Actor, ticket: TicketRef) -> Result<TicketFile, StoreError> {
     permit(actor, Act::FaultRead)?;

@@ -14,7 +14,7 @@ use bbt_store::{
 };
 use http::{HeaderValue, StatusCode, header};
 
-use super::{Shell, html};
+use super::{FRONT, Shell, html};
 use crate::web::{
     Site,
     failure::Failure,
@@ -43,7 +43,7 @@ pub(in crate::web) async fn show(
     fields: Fields,
 ) -> Result<Response, Failure> {
     if visit.session.is_some() {
-        return Ok(Redirect::to("/devices").into_response());
+        return Ok(Redirect::to(FRONT).into_response());
     }
     html(&LoginPage {
         shell: Shell::new(&site, &visit, ""),
@@ -102,7 +102,7 @@ async fn signed_in(site: &Site, visit: Visit, person: Person, next: &str) -> Res
         session_open(tx, &actor, &kept, &form_token, &visit.address, now)
     };
     site.context.store.write(open).await?;
-    let mut response = Redirect::to(if next == "/" { "/devices" } else { next }).into_response();
+    let mut response = Redirect::to(if next == "/" { FRONT } else { next }).into_response();
     for cookie in [Cookie::Session.set(&secret, None)?, Cookie::Visitor.set("", Some(0))?] {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }

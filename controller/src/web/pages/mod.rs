@@ -6,15 +6,30 @@ pub(super) mod faults;
 pub(super) mod inquiries;
 pub(super) mod language;
 pub(super) mod login;
+pub(super) mod overview;
 mod pieces;
 pub(super) mod refusals;
+pub(super) mod school;
+pub(super) mod schools;
+pub(super) mod set;
+pub(super) mod sets;
 pub(super) mod tickets;
 
 use askama::Template;
-use axum::response::{Redirect, Response};
-use bbt_domain::presence::Presence;
+use axum::response::{IntoResponse, Redirect, Response};
+use bbt_domain::{presence::Presence, set_state::SetState};
+use http::StatusCode;
 
-use super::{failure::Failure, format, language::Language, shell::Shell, visit::Visit};
+use super::{
+    failure::Failure,
+    format,
+    language::Language,
+    shell::Shell,
+    visit::{Fields, Visit},
+};
+
+/// Where signing in leads to.
+pub(super) const FRONT: &str = "/overview";
 
 /// A state as people see it: colour, shape and word.
 pub(super) struct Badge {
@@ -35,15 +50,53 @@ impl Badge {
         };
         Self { tone, shape, word: language.text(key) }
     }
+
+    fn of_set(state: SetState, language: Language) -> Self {
+        let (tone, shape) = match state {
+            SetState::Ok => ("ok", "●"),
+            SetState::Faulty => ("bad", "▲"),
+            SetState::Repairing => ("busy", "◆"),
+            SetState::Silent => ("warn", "？"),
+            SetState::NotToday => ("off", "○"),
+            SetState::Sealed | SetState::NotConnected => ("off", "－"),
+        };
+        Self { tone, shape, word: language.text(&format!("set-state-{}", hyphened(state.as_str()))) }
+    }
+}
+
+/// A word of the domain as it stands in the keys of the message files.
+fn hyphened(word: &str) -> String {
+    word.replace('_', "-")
 }
 
 fn html(page: &impl Template) -> Result<Response, Failure> {
     Ok(format::html(page.render()?))
 }
 
+/// What was done, told once on the page that the form leads to. The address carries one of these words, never a
+/// text: a foreign link can make nobody read more than "it was saved".
+const DONE: [&str; 5] = ["placed", "sealed", "unsealed", "school-added", "room-added"];
+
+/// The sentence for `?done=`, if it is a word of ours.
+fn confirmation(language: Language, fields: &Fields) -> Option<String> {
+    let word = fields.find("done").filter(|word| DONE.contains(word))?;
+    Some(language.text(&format!("done-{word}")))
+}
+
+/// To the page `path` with the confirmation `word`. The fragment of a form's address would come along, away from
+/// the confirmation, if there were none here.
+fn done(path: &str, word: &str) -> Response {
+    Redirect::to(&format!("{path}?done={word}#content")).into_response()
+}
+
+/// A page whose form was not taken, shown again with what was typed.
+fn unprocessable(page: &impl Template) -> Result<Response, Failure> {
+    Ok((StatusCode::UNPROCESSABLE_ENTITY, html(page)?).into_response())
+}
+
 /// `GET /`
 pub(super) async fn home(visit: Visit) -> Redirect {
-    Redirect::to(if visit.session.is_some() { "/devices" } else { "/login" })
+    Redirect::to(if visit.session.is_some() { FRONT } else { "/login" })
 }
 
 /// Every address that does not exist.

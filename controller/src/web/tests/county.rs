@@ -6,19 +6,27 @@ use axum::{Router, body::Body};
 use bbt_domain::{
     access::{Actor, Role},
     facts::StateReport,
+    fault::{
+        FaultKind,
+        policy::{Policy, Rules},
+    },
     identity::{Evidence, EvidenceKind, TrustDomain},
-    ids::{BootId, DeviceId, Incarnation, RunId, SchoolId, TokenId, UserId},
-    org::SchoolCode,
+    ids::{BootId, DeviceId, FaultId, Incarnation, RoomId, RunId, SchoolId, SetId, TokenId, UserId},
+    org::{RoomKind, SchoolCode},
     report::{Body as ReportBody, Class, Contact, Report},
     time::UtcMicros,
 };
 use bbt_store::{
     Store, StoreError, Tx,
     enrollment::{Enrolling, NewCertificate, NewToken, certificate_signed, device_enroll, token_create},
+    faults::fault_analyze,
     meta::{County as CountyRecord, county_create},
     people::{Person, person_add},
     reports::{Delivery, Opening, reports_commit, session_start},
+    rooms::{NewRoom, room_add},
     schools::school_add,
+    sets::{SetFilter, SetLine, set_list},
+    tickets::{ticket_step, ticket_steps},
 };
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
@@ -150,6 +158,41 @@ impl County {
     /// A full state report.
     pub(super) async fn report_state(&self, device: DeviceId, state: StateReport) {
         self.report(device, vec![ReportBody::State(Box::new(state))]).await;
+    }
+
+    /// The set that `device` is of.
+    pub(super) async fn set_of(&self, device: DeviceId) -> SetLine {
+        let now = self.context.now();
+        let all = move |tx: &mut Tx<'_>| set_list(tx, &Actor::Local, &SetFilter::default(), None, 500, now);
+        let sets = self.context.store.read(all).await.unwrap();
+        sets.into_iter().find(|set| set.devices.iter().any(|of_set| of_set.id == device)).unwrap()
+    }
+
+    /// Adds a room to a school; its id.
+    pub(super) async fn room(&self, school: &str, name: &str) -> RoomId {
+        let id = RoomId::from_bytes(self.context.new_id());
+        let (school, now) = (SchoolCode::parse(school).unwrap(), self.context.now());
+        let room = NewRoom { id, school, name: name.into(), kind: RoomKind::Classroom };
+        self.context.store.write(move |tx| room_add(tx, &Actor::Local, &room, now)).await.unwrap();
+        id
+    }
+
+    /// Decides the faults of `set` without waiting, and opens the tickets that follow.
+    pub(super) async fn decide_faults(&self, set: SetId) {
+        let now = self.context.now();
+        let rules =
+            Rules { policy: Policy { disk_raise_after_secs: 0, ..Policy::default() }, ..Rules::default() };
+        let ids = FaultKind::ALL.map(|_| FaultId::from_bytes(self.context.new_id()));
+        let means = Desk::new("county.example:8443").means(&self.context);
+        let decide = move |tx: &mut Tx<'_>| {
+            let actor = Actor::System("faults");
+            fault_analyze(tx, &actor, set, &rules, &ids, now)?;
+            for step in ticket_steps(tx, &actor, 1)? {
+                ticket_step(tx, &actor, step, &means, now)?;
+            }
+            Ok(())
+        };
+        self.context.store.write(decide).await.unwrap();
     }
 
     /// A browser that has not been here before.

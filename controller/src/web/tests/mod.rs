@@ -5,6 +5,7 @@ mod faults;
 mod inquiries;
 mod pages;
 mod seed;
+mod sets;
 mod sign_in;
 mod tickets;
 mod walls;

@@ -29,7 +29,7 @@ fn told<T>(facts: T, problems: Vec<Problem>) -> Option<Told<T>> {
 }
 
 /// A classroom PC with something of everything, and something missing of everything.
-fn classroom_pc() -> StateReport {
+pub(super) fn classroom_pc() -> StateReport {
     let hardware = Hardware {
         system: Product { vendor: some("LENOVO"), name: some("启天 M437"), version: None, serial: None },
         board: Product { vendor: some("LENOVO"), serial: some("PF0X1234"), ..Product::default() },

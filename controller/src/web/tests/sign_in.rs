@@ -29,7 +29,7 @@ async fn a_stranger_is_sent_to_sign_in_and_comes_back_to_the_page_asked_for() {
         browser.post("/login", &[("login", LOGIN), ("password", PASSWORD), ("next", "/devices?q=a")]).await;
     assert_eq!(page.header("location"), "/devices?q=a");
     assert_eq!(browser.get("/devices?q=a").await.status, StatusCode::OK);
-    assert_eq!(browser.get("/").await.header("location"), "/devices");
+    assert_eq!(browser.get("/").await.header("location"), "/overview");
 }
 
 #[tokio::test]
@@ -38,7 +38,7 @@ async fn nobody_is_sent_to_another_site_after_signing_in() {
     let mut browser = county.browser();
     browser.get("/login").await;
     let fields = [("login", LOGIN), ("password", PASSWORD), ("next", "//evil.example/")];
-    assert_eq!(browser.post("/login", &fields).await.header("location"), "/devices");
+    assert_eq!(browser.post("/login", &fields).await.header("location"), "/overview");
 }
 
 #[tokio::test]

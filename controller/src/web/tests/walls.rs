@@ -4,12 +4,15 @@ use axum::body::Body;
 use http::{Request, StatusCode, header};
 
 use super::county::{County, LOGIN, PASSWORD, encoded, form};
-use crate::web::router::{Policy, site_map};
+use crate::web::{
+    assets,
+    router::{Policy, site_map},
+};
 
 const UUID: &str = "07070707-0707-0707-0707-070707070707";
 
 fn example(path: &str) -> String {
-    path.replace("{id}", UUID).replace("{file}", "console.css")
+    path.replace("{id}", UUID).replace("{code}", "2153000123").replace("{file}", "console.css")
 }
 
 #[tokio::test]
@@ -38,7 +41,7 @@ async fn every_form_needs_the_token_of_its_own_browser() {
             let mut browser = county.signed_in().await;
             let mut fields = vec![("lang", "en"), ("login", LOGIN), ("password", PASSWORD)];
             fields.extend(token.map(|token| ("form_token", token)));
-            let page = browser.send(form(route.path).body(encoded(&fields)).unwrap()).await;
+            let page = browser.send(form(&example(route.path)).body(encoded(&fields)).unwrap()).await;
             assert_eq!(page.status, StatusCode::FORBIDDEN, "{} with {token:?}", route.path);
             page.assert_has("没有任何内容被修改");
             assert_eq!(browser.get("/devices").await.status, StatusCode::OK, "still signed in");
@@ -108,10 +111,12 @@ async fn every_answer_carries_the_strict_headers() {
 async fn pages_have_neither_scripts_nor_inline_styles_nor_foreign_addresses() {
     let county = County::new().await;
     let device = county.device(7).await;
+    let set = county.set_of(device).await.code;
     let mut browser = county.signed_in().await;
-    let device = format!("/devices/{device}");
-    for path in ["/devices", &device, "/refusals", "/faults", "/inquiries", "/tickets", "/nowhere"] {
-        let body = browser.get(path).await.body;
+    let pages = site_map().into_iter().filter(|route| route.method == "GET" && route.path != assets::PATH);
+    let pages = pages.map(|route| example(route.path));
+    for path in pages.chain([format!("/sets/{set}"), "/nowhere".to_owned()]) {
+        let body = browser.get(&path).await.body;
         for forbidden in
             ["<script", " style=", "<style", " onclick", "javascript:", "http://", "href=\"https:"]
         {

@@ -28,7 +28,7 @@ use crate::{
     },
     outbox::{Attempted, MessageState, message_attempted, messages_due, next_due},
     reports::{Delivery, Opening, reports_commit, session_start},
-    sets::{SetRef, set_find},
+    sets::{SetRef, set_find, set_sealing},
     tickets::{
         TicketFile, TicketFilter, TicketMeans, TicketRef, TicketStep, ticket_act, ticket_list, ticket_show,
         ticket_step, ticket_steps,
@@ -491,6 +491,8 @@ async fn left_alone_after(exam: Exam, answer: Answer) {
     let line =
         county.exam.store.read(move |tx| set_find(tx, &Actor::Local, SetRef::Id(SET), now)).await.unwrap();
     assert_eq!((line.standing, line.place), (SetStanding::Sealed, None));
+    let sealing = county.exam.store.read(|tx| set_sealing(tx, &Actor::Local, SET)).await.unwrap();
+    assert_eq!(sealing.and_then(|sealing| sealing.answer), Some(answer), "it is known why");
 }
 
 async fn a_question_without_an_answer_becomes_a_ticket_only_after_days_and_by_a_person(exam: Exam) {

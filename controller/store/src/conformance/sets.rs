@@ -7,15 +7,21 @@ use bbt_domain::{
     ids::{RoomId, SchoolId, SetId},
     org::{RoomKind, SchoolCode, SetStanding},
     set_code::SetCode,
-    set_state::SetState,
+    set_state::{SetState, StateCounts},
 };
 
 use super::{Exam, START, new_set};
 use crate::{
     StoreError,
+    faults::fault_count,
+    inquiries::inquiry_count,
     rooms::{NewRoom, RoomRef, room_add, room_list},
     schools::school_add,
-    sets::{SetFilter, SetRef, devices_without_set, set_adopt, set_bind, set_find, set_list, set_stand},
+    sets::{
+        Sealing, SetFilter, SetRef, devices_without_set, placements_of_set, set_adopt, set_bind, set_find,
+        set_list, set_overview, set_sealing, set_stand,
+    },
+    tickets::ticket_count,
 };
 
 exams![
@@ -25,6 +31,7 @@ exams![
     a_room_of_another_school_is_refused_with_the_remedy,
     lists_follow_school_and_room_and_filters_find,
     a_sealed_set_is_shown_as_such,
+    the_overview_counts_every_set_once_under_the_word_that_the_list_has,
 ];
 
 fn set(number: u8) -> SetRef {
@@ -107,17 +114,12 @@ async fn a_set_stands_in_one_room_and_its_moves_are_kept(exam: Exam) {
     let rooms = exam.store.read(|tx| room_list(tx, &Actor::Local, None, None, 10)).await.unwrap();
     let sets: Vec<_> = rooms.iter().map(|room| (room.name.as_str(), room.sets)).collect();
     assert_eq!(sets, [("3号楼201", 0), ("3号楼202", 1)]);
-    let moves = exam
-        .store
-        .read(|tx| {
-            tx.query("SELECT from_us, to_us FROM placement ORDER BY from_us", crate::params![], |row| {
-                Ok((row.time(0)?, row.time_opt(1)?))
-            })
-        })
-        .await
-        .unwrap();
+    let moves = move |tx: &mut crate::Tx<'_>| placements_of_set(tx, &Actor::Local, line.id, 10);
+    let moves = exam.store.read(moves).await.unwrap();
+    let moves: Vec<_> = moves.iter().map(|place| (place.room_name.as_str(), place.from, place.to)).collect();
     let at = |secs| START.plus(Duration::from_secs(secs));
-    assert_eq!(moves, [(at(10), Some(at(30))), (at(30), None)], "binding to the same room again is nothing");
+    let expected = [("3号楼202", at(30), None), ("3号楼201", at(10), Some(at(30)))];
+    assert_eq!(moves, expected, "the newest first, and binding to the same room again is nothing");
 }
 
 async fn a_room_of_another_school_is_refused_with_the_remedy(exam: Exam) {
@@ -172,4 +174,49 @@ async fn a_sealed_set_is_shown_as_such(exam: Exam) {
     assert!(!exam.store.write(seal).await.unwrap());
     let sealed = exam.sets(SetFilter { state: Some(SetState::Sealed), ..SetFilter::default() }).await;
     assert_eq!(sealed.len(), 1);
+    let sealing = exam.store.read(move |tx| set_sealing(tx, &Actor::Local, id)).await.unwrap();
+    let reason = Sealing { at: START, actor: "local".into(), reason: "放假".into(), answer: None };
+    assert_eq!(sealing, Some(reason), "with its reason");
+}
+
+async fn the_overview_counts_every_set_once_under_the_word_that_the_list_has(exam: Exam) {
+    for number in [7, 8, 9, 10] {
+        exam.device(number).await;
+    }
+    exam.room(1, "A101").await;
+    let sealed = SetId::from_bytes([8; 16]);
+    let now = START;
+    exam.store
+        .write(move |tx| {
+            let other = SchoolCode::parse("T0").expect("a code");
+            school_add(tx, &Actor::Local, SchoolId::from_bytes([4; 16]), &other, "无设备小学", now)?;
+            set_stand(tx, &Actor::Local, sealed, SetStanding::Sealed, "", now)?;
+            // A fault with its ticket not yet accepted, and a silence.
+            for (set, kind) in [(7_u8, "disk_nearly_full"), (9, "silent_set")] {
+                tx.execute(
+                    "INSERT INTO fault (id, set_id, school_id, kind, state, since_us, raised_us, cleared_us,
+                        returns, reason, closed_us) VALUES ($1, $1, $2, $3, 'faulty', $4, $4, NULL, 0,
+                        '{\"code\":\"not_expected\"}', NULL)",
+                    crate::params![&[set; 16], &[3; 16], kind, now],
+                )?;
+            }
+            Ok(())
+        })
+        .await
+        .unwrap();
+    let schools = exam.store.read(move |tx| set_overview(tx, &Actor::Local, now)).await.unwrap();
+    let rooms: Vec<_> = schools.iter().map(|school| (school.code.as_str(), school.rooms)).collect();
+    assert_eq!(rooms, [("T0", 0), ("T1", 1)]);
+    assert_eq!(schools[0].sets.total(), 0);
+    let mut listed = StateCounts::default();
+    exam.sets(SetFilter::default()).await.iter().for_each(|line| listed.add(line.state));
+    assert_eq!(schools[1].sets, listed);
+    for state in [SetState::Faulty, SetState::Silent, SetState::Sealed, SetState::NotToday] {
+        assert_eq!(listed.of(state), 1, "{state:?}");
+    }
+    let waiting = |tx: &mut crate::Tx<'_>| {
+        let local = Actor::Local;
+        Ok((fault_count(tx, &local)?, inquiry_count(tx, &local)?, ticket_count(tx, &local)?))
+    };
+    assert_eq!(exam.store.read(waiting).await.unwrap(), (2, 0, 0), "faults, questions, tickets");
 }
