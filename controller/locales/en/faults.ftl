@@ -154,6 +154,7 @@ fault-facts = Details
 fault-evidence = It rests on
 story = What happened
 list-csv = Export CSV
+csv-cut = This file holds the newest { $most } lines at most
 column-fault = Fault
 column-place = Place
 column-set-code = Set code

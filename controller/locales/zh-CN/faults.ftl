@@ -142,6 +142,7 @@ fault-facts = 情况
 fault-evidence = 依据
 story = 经过
 list-csv = 导出 CSV
+csv-cut = 本文件最多列出最近的 { $most } 条
 column-fault = 故障
 column-place = 位置
 column-set-code = 设备码

@@ -7,6 +7,8 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 
+use super::{format, language::Language};
+
 /// Rows of a file that is made at once: a year of a county's faults, and what a spreadsheet opens at once.
 pub(super) const ROWS: usize = 20_000;
 /// At the beginning of the file.
@@ -28,8 +30,13 @@ pub(super) fn line<'a>(cells: impl IntoIterator<Item = Cell<'a>>) -> String {
     format!("{}\r\n", cells.join(","))
 }
 
-/// A file called `name` with these rows of texts; the first names the columns.
-pub(super) fn answer(name: &'static str, rows: &[Vec<String>]) -> Response {
+/// A file called `name` with these rows of texts; the first names the columns. A file that may have been cut off
+/// at [`ROWS`] says so in its last row.
+pub(super) fn answer(language: Language, name: &'static str, mut rows: Vec<Vec<String>>) -> Response {
+    if rows.len() > ROWS {
+        let most = format::count(i64::try_from(ROWS).unwrap_or(i64::MAX));
+        rows.push(vec![language.with("csv-cut", &[("most", most.into())])]);
+    }
     let disposition = format!("attachment; filename=\"{name}.csv\"");
     let disposition = HeaderValue::from_str(&disposition).unwrap_or(HeaderValue::from_static("attachment"));
     let headers =
@@ -60,10 +67,22 @@ fn looks_like_a_figure(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::{
         Cell::{Plain, Text},
         *,
     };
+
+    #[tokio::test]
+    async fn a_file_that_may_be_cut_off_says_so() {
+        for (rows, said) in [(ROWS, false), (ROWS + 1, true)] {
+            let answer = answer(Language::English, "x", vec![vec!["a".to_owned()]; rows]);
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let last = b"This file holds the newest 20,000 lines at most\"\r\n";
+            assert_eq!(body.ends_with(last), said, "{rows} rows");
+        }
+    }
 
     #[test]
     fn a_text_is_never_a_formula_nor_a_figure() {

@@ -2,8 +2,9 @@
 //!
 //! A request passes [`headers`] (nothing leaves without them), finds its row in the site map of [`mod@router`], and
 //! goes through the row's [`gate`]: who asks, in which language, may they, and for a form whether it is really
-//! theirs. Only then a handler in [`pages`] runs; it extracts, calls one store operation, fills a template. What
-//! it cannot do becomes a [`failure::Failure`], which the gate turns into a page that helps.
+//! theirs. Only then a handler in [`pages`] runs; it extracts, calls one store operation, fills a template with
+//! what [`words`] says of decisions. What it cannot do becomes a [`failure::Failure`], which the gate turns into a
+//! page that helps.
 
 mod assets;
 mod csrf;

@@ -96,7 +96,7 @@ pub(in crate::web) async fn list(
     let read = move |tx: &mut Tx<'_>| fault_list(tx, &actor, &filter, before, limit);
     let mut lines = site.context.store.read(read).await?;
     if is_file {
-        return Ok(csv::answer("faults", &file(language, &lines)));
+        return Ok(csv::answer(language, "faults", file(language, &lines)));
     }
     let more = cut(&mut lines);
     let next = lines.last().filter(|_| more).map(|line| line.id.to_string());

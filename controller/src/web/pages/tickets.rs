@@ -96,7 +96,7 @@ pub(in crate::web) async fn list(
     let more = !is_file && cut(&mut lines);
     let rows: Vec<_> = lines.iter().map(|line| Row::new(language, line, now)).collect();
     if is_file {
-        return Ok(csv::answer("tickets", &file(language, rows)));
+        return Ok(csv::answer(language, "tickets", file(language, rows)));
     }
     let show = if shows_all { "all" } else { "" };
     let url = |part: (&str, &str)| address("/tickets", &[("show", show), part]);

@@ -119,10 +119,7 @@ async fn the_list_is_a_file_too_with_all_of_its_lines() {
     assert_eq!(page.header("content-disposition"), "attachment; filename=\"faults.csv\"");
     assert!(page.body.starts_with("\u{feff}状态,故障,原因,"), "{}", page.body);
     assert_eq!(page.body.lines().count(), 54);
-    assert_all(
-        &page.body,
-        &[",梁河县第一中学,", ",/data 只剩 1 GiB（共 20 GiB，5%）,", "\t20260918-053\""],
-    );
+    assert_all(&page.body, &[",梁河县第一中学,", ",/data 只剩 1 GiB（共 20 GiB，5%）,", "\t20260918-053\""]);
 }
 
 #[tokio::test]
