@@ -94,8 +94,6 @@ set-unseal-consequence = From then on faults count again, and the school is aske
 set-devices = Computers
 set-devices-none = No computer of this set is enrolled.
 set-device-link = All hardware facts
-who-local = the server’s command line
-who-system = the system
 
 schools-lead = First schools, then their rooms, then put the sets into the rooms.
 schools-none = No schools yet. Add the first below.

@@ -94,8 +94,6 @@ set-unseal-consequence = 启用后照常判断故障；多日未开机会发核�
 set-devices = 电脑
 set-devices-none = 这套设备还没有接入电脑。
 set-device-link = 查看全部硬件信息
-who-local = 服务器命令行
-who-system = 系统
 
 schools-lead = 先登记学校，再登记教室，最后把设备放入教室。
 schools-none = 还没有登记学校。请在下面添加第一所。

@@ -6,12 +6,13 @@ use bbt_domain::{
 };
 use bbt_store::reconciliation::{BookedAsset, Case, SetBooked};
 
-use super::{by_whom, hyphened, shown};
+use super::{hyphened, shown};
 use crate::web::{
     field::Field,
     format::{self, Moment},
     language::Language,
     pages::device::why as problem_words,
+    words,
 };
 
 /// The section.
@@ -164,7 +165,7 @@ fn past_case(language: Language, case: &Case) -> String {
         if !settled.note.is_empty() {
             what = format!("{what} · {}", shown(&settled.note));
         }
-        let who = by_whom(language, &settled.by);
+        let who = words::actor(language, &settled.by);
         let parts = [("time", moment(settled.at).into()), ("who", who.into()), ("what", what.into())];
         language.with("case-settled", &parts)
     });

@@ -281,7 +281,7 @@ fn room_choices(file: &File, field: &Field) -> Vec<RoomChoice> {
 }
 
 fn sealing_words(language: Language, sealing: &Sealing) -> Vec<String> {
-    let who = by_whom(language, &sealing.actor);
+    let who = words::actor(language, &sealing.actor);
     let time = Moment::new(language, sealing.at).text;
     let mut words = vec![language.with("set-sealed-by", &[("time", time.into()), ("who", who.into())])];
     if !sealing.reason.is_empty() {
@@ -292,15 +292,6 @@ fn sealing_words(language: Language, sealing: &Sealing) -> Vec<String> {
         words.push(language.with("set-sealed-answer", &[("answer", answer.into())]));
     }
     words
-}
-
-/// Who did something, from the audit's name for them.
-fn by_whom(language: Language, label: &str) -> String {
-    match label.split_once(':') {
-        Some(("user", login)) => shown(login),
-        Some(_) => language.text("who-system"),
-        None => language.text("who-local"),
-    }
 }
 
 fn device_card(language: Language, device: &SetDevice, now: UtcMicros) -> DeviceCard {

@@ -20,7 +20,6 @@ use bbt_store::{
     schools::{school_by_code, school_list},
     usage::{SchoolUsage, SetUsage, usage_of_school},
 };
-use fluent_bundle::FluentValue;
 use hour::{Hour, Word, active_secs, minutes};
 
 use super::{Shell, devices::shown, html};
@@ -219,5 +218,5 @@ fn cell(language: Language, slots: &[SlotUsage]) -> Cell {
 }
 
 fn in_minutes(language: Language, minutes: u32) -> String {
-    language.with("usage-minutes", &[("minutes", FluentValue::from(minutes))])
+    language.with("usage-minutes", &[("minutes", format::count(minutes.into()).into())])
 }
