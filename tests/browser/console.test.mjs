@@ -65,6 +65,7 @@ const PAGES = {
   overview: { open: (page) => page.goto('/overview') },
   sets: { open: (page) => page.goto('/sets') },
   set: { open: openSet },
+  usage: { open: (page) => page.goto('/usage') },
   schools: { open: (page) => page.goto('/schools') },
   school: { open: openSchool },
   devices: { open: (page) => page.goto('/devices') },

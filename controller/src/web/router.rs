@@ -66,6 +66,8 @@ pub(super) fn site_map() -> Vec<Route> {
         Route::get("/sets/{id}", SignedIn(Act::FleetRead), pages::set::show),
         Route::post("/sets/{id}/place", SignedIn(Act::SetWrite), pages::set::place),
         Route::post("/sets/{id}/standing", SignedIn(Act::SetWrite), pages::set::stand),
+        Route::post("/sets/{id}/cases", SignedIn(Act::CaseSettle), pages::set::settle),
+        Route::get("/usage", SignedIn(Act::UsageRead), pages::usage::show),
         Route::get("/schools", SignedIn(Act::FleetRead), pages::schools::list),
         Route::post("/schools", SignedIn(Act::SchoolWrite), pages::schools::add),
         Route::get("/schools/{code}", SignedIn(Act::FleetRead), pages::school::show),

@@ -14,6 +14,7 @@ pub(super) mod schools;
 pub(super) mod set;
 pub(super) mod sets;
 pub(super) mod tickets;
+pub(super) mod usage;
 
 use askama::Template;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -75,7 +76,7 @@ fn html(page: &impl Template) -> Result<Response, Failure> {
 
 /// What was done, told once on the page that the form leads to. The address carries one of these words, never a
 /// text: a foreign link can make nobody read more than "it was saved".
-const DONE: [&str; 5] = ["placed", "sealed", "unsealed", "school-added", "room-added"];
+const DONE: [&str; 6] = ["placed", "sealed", "unsealed", "settled", "school-added", "room-added"];
 
 /// The sentence for `?done=`, if it is a word of ours.
 fn confirmation(language: Language, fields: &Fields) -> Option<String> {

@@ -11,7 +11,9 @@ use bbt_domain::{
         policy::{Policy, Rules},
     },
     identity::{Evidence, EvidenceKind, TrustDomain},
-    ids::{BootId, DeviceId, FaultId, Incarnation, RoomId, RunId, SchoolId, SetId, TokenId, UserId},
+    ids::{AssetId, BootId, DeviceId, FaultId, Incarnation, RoomId, RunId, SchoolId, SetId, TokenId, UserId},
+    ledger::{entry, fields::Specification},
+    money::Money,
     org::{RoomKind, SchoolCode},
     report::{Body as ReportBody, Class, Contact, Report},
     time::UtcMicros,
@@ -20,12 +22,14 @@ use bbt_store::{
     Store, StoreError, Tx,
     enrollment::{Enrolling, NewCertificate, NewToken, certificate_signed, device_enroll, token_create},
     faults::fault_analyze,
+    ledger::{NewAsset, asset_add},
     meta::{County as CountyRecord, county_create},
     people::{Person, person_add},
+    reconciliation::reconcile_set,
     reports::{Delivery, Opening, reports_commit, session_start},
     rooms::{NewRoom, room_add},
     schools::school_add,
-    sets::{SetFilter, SetLine, set_list},
+    sets::{SetFilter, SetLine, SetRef, set_list},
     tickets::{ticket_step, ticket_steps},
 };
 use http::{HeaderMap, Request, StatusCode, header};
@@ -193,6 +197,35 @@ impl County {
             Ok(())
         };
         self.context.store.write(decide).await.unwrap();
+    }
+
+    /// Books a computer with 4 GiB of memory for `set`, and holds it against what was reported.
+    pub(super) async fn book(&self, set: SetId) {
+        let now = self.context.now();
+        let asset = NewAsset {
+            id: AssetId::from_bytes(self.context.new_id()),
+            set: Some(SetRef::Id(set)),
+            opening: entry::Opening {
+                asset_no: "JX-2024-0042".parse().unwrap(),
+                name: "触控一体机主机".into(),
+                class: "A02010105@2022".parse().unwrap(),
+                cost_fen: Money::from_fen(480_000),
+                acquired_on: "2024-09-30".parse().unwrap(),
+                put_to_use_on: None,
+                booked_on: None,
+                serial: None,
+                specification: Specification {
+                    processor: Some("Intel Core i5-10400".into()),
+                    memory_bytes: Some(4 << 30),
+                    disk_bytes: None,
+                },
+            },
+        };
+        let book = move |tx: &mut Tx<'_>| {
+            asset_add(tx, &Actor::Local, &asset, now)?;
+            reconcile_set(tx, &Actor::System("reconciliation"), set, now)
+        };
+        assert!(self.context.store.write(book).await.unwrap() > 0, "a difference");
     }
 
     /// A browser that has not been here before.

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use bbt_domain::ids::DeviceId;
+use bbt_domain::{
+    civil::Day,
+    ids::DeviceId,
+    report::Body,
+    usage::slots::{Seconds, Slot, first_of},
+};
 use http::StatusCode;
 
 use super::{
@@ -80,7 +85,7 @@ async fn the_overview_counts_by_state_and_puts_trouble_first() {
 async fn the_navigation_marks_where_one_is_and_leads_everywhere() {
     let county = County::new().await;
     let mut browser = county.signed_in().await;
-    for path in ["/overview", "/sets", "/schools", "/devices", "/refusals"] {
+    for path in ["/overview", "/sets", "/usage", "/schools", "/devices", "/refusals"] {
         let body = browser.get(path).await.body;
         assert_all(&body, &[&format!("<a href=\"{path}\" aria-current=\"page\">")]);
         assert_eq!(body.matches("aria-current=\"page\"").count(), 1, "{path}");
@@ -349,5 +354,142 @@ async fn names_that_are_markup_stay_text() {
     for path in pages {
         let body = browser.get(&path).await.body;
         assert!(body.contains("&#60;script&#62;alert(1)") && !body.contains("<script"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_booked_stands_beside_what_was_measured() {
+    let county = County::new().await;
+    let device = county.device(7).await;
+    county.report_state(device, classroom_pc()).await;
+    let set = county.set_of(device).await;
+    let path = format!("/sets/{}", set.code);
+    let mut browser = county.signed_in().await;
+    browser.get(&path).await.assert_has(&format!("bbt-controller asset add --set {}", set.code));
+    county.book(set.id).await;
+    let [chinese, english] = in_both_languages(&mut browser, &path).await;
+    assert_all(
+        &chinese,
+        &[
+            "触控一体机主机",
+            "JX-2024-0042",
+            "原值 4,800.00 元",
+            "入账日期 2024-09-30 周一",
+            "相符",
+            "不符",
+            "无法判断：账面没有登记",
+            "内存与账面不符，请核实原因",
+            "账面 4 GiB，实测 16 GiB",
+            "维修更换",
+        ],
+    );
+    assert_all(&english, &["As booked", "Differs", "Cannot be said: not booked", "4,800.00 yuan"]);
+}
+
+#[tokio::test]
+async fn a_difference_is_settled_once_with_a_reason() {
+    let county = County::new().await;
+    let device = county.device(7).await;
+    county.report_state(device, classroom_pc()).await;
+    let set = county.set_of(device).await;
+    county.book(set.id).await;
+    let path = format!("/sets/{}/cases", set.code);
+    let mut browser = county.signed_in().await;
+    let body = browser.get(&format!("/sets/{}", set.code)).await.body;
+    let case = body.split("name=\"case\" value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let settle = |what: &'static str, note: &'static str| {
+        [("case", case.as_str()), ("settlement", what), ("note", note)]
+    };
+    for (what, sentence) in [("", "请从列表中选择差异原因"), ("lost", "请从列表中选择"), ("other", "请写明")]
+    {
+        let page = browser.post(&path, &settle(what, "")).await;
+        assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{what:?}");
+        assert_all(&page.body, &["role=\"alert\"", sentence]);
+    }
+    let page = browser.post(&path, &settle("repair", "加装内存<b>")).await;
+    let page = followed(&mut browser, page).await;
+    assert_all(
+        &page.body,
+        &["已记录差异的处理结果", "已处理的差异（1）", "由 admin 确认：维修更换 · 加装内存&#60;b&#62;"],
+    );
+    assert!(!page.body.contains("name=\"case\""), "nothing is left to settle");
+    let page = browser.post(&path, &settle("theft", "")).await;
+    assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
+    page.assert_has("该差异已被处理或已消失");
+    let other = county.set_of(county.device(8).await).await;
+    let page = browser.post(&format!("/sets/{}/cases", other.code), &settle("theft", "")).await;
+    assert_eq!(page.status, StatusCode::NOT_FOUND, "a case of another set");
+}
+
+/// A device whose set stands in a room since before today, and which told of today until 08:30: off until seven,
+/// used for two minutes of each five until eight, then signed in and left alone.
+async fn told_of_this_morning(county: &County) -> DeviceId {
+    let device = county.device(7).await;
+    let room = county.room(SCHOOL, "3号楼201").await.to_string();
+    let code = county.set_of(device).await.code;
+    let mut browser = county.signed_in().await;
+    browser.get("/sets").await;
+    browser.post(&format!("/sets/{code}/place"), &[("room", &room)]).await;
+    county.clock.advance(Duration::from_secs(86_400));
+    let first = first_of(Day::of(county.context.now()));
+    let slot = |place: i64, parts| Slot { number: first + place, seconds: Seconds::capped(parts) };
+    let mut slots = vec![slot(0, [60, 0, 60, 0, 0])];
+    slots.extend((84..96).map(|place| slot(place, [300, 120, 180, 0, 0])));
+    slots.extend((96..102).map(|place| slot(place, [300, 0, 300, 0, 0])));
+    county.report(device, vec![Body::Usage { corrected: true, slots }]).await;
+    device
+}
+
+#[tokio::test]
+async fn the_usage_log_shows_a_schools_day_hour_by_hour() {
+    let county = County::new().await;
+    let device = told_of_this_morning(&county).await;
+    county.room(SCHOOL, "3号楼202").await;
+    let code = county.set_of(device).await.code;
+    let mut browser = county.signed_in().await;
+    let [chinese, english] =
+        in_both_languages(&mut browser, &format!("/usage?school={SCHOOL}&day=2026-09-19")).await;
+    assert_all(
+        &chinese,
+        &[
+            "梁河县第一中学 · 2026-09-19 周六",
+            "3号楼201",
+            code.as_str(),
+            "title=\"使用 24 分\"",
+            "title=\"开机未操作 30 分\"",
+            "没有设备",
+            ">24 分<",
+            "day=2026-09-18\" rel=\"prev\"",
+        ],
+    );
+    assert!(!chinese.contains("rel=\"next\""), "tomorrow is not told of");
+    assert_all(&english, &["title=\"Used 24 min\"", "title=\"On, not touched 30 min\"", "No set"]);
+    assert!(!chinese.contains("title=\"暂无数据\""), "all that has passed is known, and the rest is to come");
+    let later = browser.get(&format!("/usage?school={SCHOOL}&day=2026-12-24")).await;
+    later.assert_has("2026-09-19");
+}
+
+#[tokio::test]
+async fn what_nobody_told_of_is_never_called_unused() {
+    let county = County::new().await;
+    told_of_this_morning(&county).await;
+    county.clock.advance(Duration::from_secs(4 * 3_600));
+    let mut browser = county.signed_in().await;
+    let page = browser.get("/usage").await;
+    assert_all(&page.body, &["title=\"暂无数据\"", "不计入“未使用”", "◌"]);
+    assert_eq!(page.body.matches("未使用").count(), 1, "in the sentence that denies it");
+    assert_all(&page.body, &["其中部分时间暂无数据"]);
+}
+
+#[tokio::test]
+async fn usage_asks_for_a_school_that_exists_and_a_day_that_was() {
+    let county = County::new().await;
+    let mut browser = county.signed_in().await;
+    browser.get("/usage").await.assert_has("还没有登记学校");
+    county.device(7).await;
+    assert_eq!(browser.get("/usage?school=T9").await.status, StatusCode::NOT_FOUND);
+    for day in ["", "2026-13-40", "yesterday", "9999-01-01"] {
+        let page = browser.get(&format!("/usage?school={SCHOOL}&day={day}")).await;
+        assert_all(&page.body, &["2026-09-18 周五"]);
     }
 }

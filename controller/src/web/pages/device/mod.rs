@@ -21,6 +21,7 @@ use bbt_store::{
     devices::{DeviceFile, device_show, newest_samples},
 };
 use fluent_bundle::FluentValue;
+pub(super) use parts::why;
 use parts::{Section, Value};
 
 use super::{

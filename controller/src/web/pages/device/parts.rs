@@ -182,7 +182,7 @@ pub(super) fn moment(language: Language, time: UtcMicros) -> Value {
 }
 
 /// A problem's code in words.
-fn why(language: Language, code: &str) -> String {
+pub(in crate::web::pages) fn why(language: Language, code: &str) -> String {
     language
         .find(&format!("reason-{}", code.replace('_', "-")), &[])
         .unwrap_or_else(|| language.with("reason-other", &[("code", shown(code).into())]))

@@ -7,17 +7,19 @@ use axum::{
     response::Response,
 };
 use bbt_domain::{
-    ids::RoomId,
+    ids::{CaseId, RoomId},
     org::SetStanding,
+    reconciliation::Settlement,
     text::{SENTENCE_CHARS, clean},
 };
 use bbt_store::{
     StoreError, Tx,
+    reconciliation::{case_settle, case_show},
     rooms::RoomRef,
     sets::{SetRef, set_bind, set_find, set_stand},
 };
 
-use super::{Forms, page, read, set_ref};
+use super::{Forms, booked, page, read, set_ref};
 use crate::web::{
     Site,
     failure::Failure,
@@ -86,6 +88,59 @@ pub(in crate::web) async fn stand(
         SetStanding::InUse => "unsealed",
     };
     Ok(done(&format!("/sets/{code}"), word))
+}
+
+/// `POST /sets/{id}/cases`
+pub(in crate::web) async fn settle(
+    State(site): State<Arc<Site>>,
+    visit: Visit,
+    id: Result<Path<String>, PathRejection>,
+    fields: Fields,
+) -> Result<Response, Failure> {
+    let (set, language) = (set_ref(id)?, visit.language);
+    let case: CaseId = fields.text("case").parse().map_err(|_| Failure::FormUnreadable)?;
+    let note = clean(fields.text("note"), SENTENCE_CHARS);
+    let chosen = Settlement::parse(fields.text("settlement"));
+    let wrong = |word: &str| Some(language.text(word));
+    let (mut chosen_error, mut note_error) = (None, None);
+    match chosen {
+        None => chosen_error = wrong("wrong-settlement"),
+        Some(Settlement::Other) if note.is_empty() => note_error = wrong("wrong-note"),
+        Some(settlement) => match record(&site, &visit, set, case, settlement, note.clone()).await {
+            Ok(code) => return Ok(done(&format!("/sets/{code}"), "settled")),
+            // Somebody was faster, or the difference is gone.
+            Err(StoreError::Invalid(_)) => chosen_error = wrong("wrong-case"),
+            Err(error) => return Err(error.into()),
+        },
+    }
+    let [settlement, written] = booked::form(language);
+    let form = [
+        settlement.typed(chosen.map_or("", Settlement::as_str)).wrong(chosen_error),
+        written.typed(&note).wrong(note_error),
+    ];
+    let forms = Forms { settling: Some(booked::Typed { case, form }), ..Forms::empty(language) };
+    again(&site, &visit, set, forms).await
+}
+
+/// The code of the set, of which the case must be.
+async fn record(
+    site: &Site,
+    visit: &Visit,
+    set: SetRef,
+    case: CaseId,
+    settlement: Settlement,
+    note: String,
+) -> Result<String, StoreError> {
+    let (actor, now) = (visit.actor.clone(), site.context.now());
+    let settle = move |tx: &mut Tx<'_>| {
+        let line = set_find(tx, &actor, set, now)?;
+        if case_show(tx, &actor, case)?.set_id != line.id {
+            return Err(StoreError::NotFound { noun: "case", key: case.to_string() });
+        }
+        case_settle(tx, &actor, case, settlement, &note, now)?;
+        Ok(line.code.to_string())
+    };
+    site.context.store.write(settle).await
 }
 
 async fn again(site: &Site, visit: &Visit, set: SetRef, forms: Forms) -> Result<Response, Failure> {

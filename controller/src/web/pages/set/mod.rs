@@ -1,5 +1,6 @@
 //! A set's page: where it stands, what is wrong with it, what was done about it, and the computers it is made of.
 
+mod booked;
 mod forms;
 
 use std::sync::Arc;
@@ -19,11 +20,13 @@ use bbt_store::{
     Tx,
     faults::{FaultFilter, FaultLine, fault_list},
     inquiries::{InquiryLine, inquiry_list},
+    reconciliation::{SetBooked, set_booked},
     rooms::room_list,
     sets::{Placement, Sealing, SetDevice, SetLine, SetRef, placements_of_set, set_find, set_sealing},
     tickets::{TicketFilter, TicketLine, ticket_list},
 };
-pub(in crate::web) use forms::{place, stand};
+use booked::Booked;
+pub(in crate::web) use forms::{place, settle, stand};
 
 use super::{Badge, Shell, confirmation, devices::shown, html, hyphened, school::kind_word};
 use crate::web::{
@@ -65,6 +68,10 @@ struct SetPage {
     sealing: Vec<String>,
     reason_field: Field,
     devices: Vec<DeviceCard>,
+    booked: Booked,
+    /// How something gets into the books.
+    booked_none: String,
+    usage_url: String,
 }
 
 struct FaultRow {
@@ -116,12 +123,14 @@ struct File {
     faults: Vec<FaultLine>,
     tickets: Vec<TicketLine>,
     inquiries: Vec<InquiryLine>,
+    booked: SetBooked,
 }
 
 /// The page's forms: empty, or with what was typed and what is wrong with it.
 struct Forms {
     room: Field,
     reason: Field,
+    settling: Option<booked::Typed>,
 }
 
 impl Forms {
@@ -129,6 +138,7 @@ impl Forms {
         Self {
             room: Field::new(language, "room", "set-room"),
             reason: Field::new(language, "reason", "seal-reason"),
+            settling: None,
         }
     }
 }
@@ -163,6 +173,7 @@ async fn read(site: &Site, visit: &Visit, set: SetRef) -> Result<File, Failure> 
             faults: fault_list(tx, &actor, &faults, None, SHOWN)?,
             tickets: ticket_list(tx, &actor, &tickets, None, SHOWN)?,
             inquiries: inquiry_list(tx, &actor, true, of_set, None, SHOWN)?,
+            booked: set_booked(tx, &actor, line.id)?,
             line,
         })
     };
@@ -198,6 +209,9 @@ fn page(site: &Site, visit: &Visit, file: File, done: Option<String>, forms: For
         sealing: file.sealing.iter().flat_map(|sealing| sealing_words(language, sealing)).collect(),
         reason_field: forms.reason,
         devices: line.devices.iter().map(|device| device_card(language, device, now)).collect(),
+        booked: booked::section(language, &file.booked, forms.settling.as_ref()),
+        booked_none: language.with("booked-none", &[("code", line.code.to_string().into())]),
+        usage_url: format!("/usage?school={}", line.school_code.as_str()),
     }
 }
 
@@ -267,11 +281,7 @@ fn room_choices(file: &File, field: &Field) -> Vec<RoomChoice> {
 }
 
 fn sealing_words(language: Language, sealing: &Sealing) -> Vec<String> {
-    let who = match sealing.actor.split_once(':') {
-        Some(("user", login)) => shown(login),
-        Some(_) => language.text("who-system"),
-        None => language.text("who-local"),
-    };
+    let who = words::actor(language, &sealing.actor);
     let time = Moment::new(language, sealing.at).text;
     let mut words = vec![language.with("set-sealed-by", &[("time", time.into()), ("who", who.into())])];
     if !sealing.reason.is_empty() {
