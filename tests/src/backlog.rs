@@ -28,6 +28,9 @@ pub enum Standing {
     Delivered,
 }
 
+/// How long ago what was delivered was decided.
+const DELIVERED_BEFORE_MICROS: i64 = 3_600_000_000;
+
 /// Adds `count` reports with bodies of some `size_bytes` to the spool of an agent that does not run, on disk when
 /// this returns. Gives the samples among them with their bytes, and the states without.
 pub fn add(
@@ -61,6 +64,9 @@ pub fn add(
     }
     spool.commit(&stamp);
     if standing == Standing::Delivered {
+        // Well before what the agent decides next: its signed time may be a little behind this machine's clock, and
+        // of what is kept the oldest goes first.
+        stamp.guarded_micros -= DELIVERED_BEFORE_MICROS;
         loop {
             let batch = spool.next_batch(None, usize::MAX, &stamp);
             if batch.is_empty() {
