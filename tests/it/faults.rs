@@ -1,7 +1,7 @@
 //! From a full disk to the contractor's hands and back, by the real programs; and the same while the controller is
 //! killed at any moment.
 
-use std::{collections::BTreeSet, fs, thread, time::Duration};
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use bbt_proto::report::v1 as wire;
@@ -12,9 +12,9 @@ use bbt_tests::{
     county::{County, SCHOOL},
     device::Device,
     loop_disk::LoopDisk,
+    pc::{self, GIB},
     wait::eventually,
 };
-use prost::Message;
 use serde_json::Value;
 
 /// For a fault, its ticket and its message, with the shortest intervals that the agent takes.
@@ -25,7 +25,6 @@ const KILLS: u64 = 30;
 /// How long the controller serves before it is killed: a start takes some hundred milliseconds, all stages
 /// together half a second more.
 const SERVED_MILLIS: std::ops::Range<u64> = 100..1_500;
-const GIB: u64 = 1 << 30;
 
 /// A county whose rules wait for nothing, under contract with `contractor`.
 fn county(contractor: &Contractor, raise_after_secs: u32) -> Result<County> {
@@ -33,31 +32,9 @@ fn county(contractor: &Contractor, raise_after_secs: u32) -> Result<County> {
     for rule in ["DISK_RAISE_AFTER_SECS", "DISK_CLEAR_AFTER_SECS"] {
         county.set_environment(&format!("BBT_CONTROLLER__RULES__{rule}"), &raise_after_secs.to_string());
     }
-    // The county's school, made on the way.
-    county.token()?;
-    let secret = county.data().join("secret-of-the-contractor");
-    fs::write(&secret, contractor.secret())?;
-    let secret = secret.to_str().context("a path of words")?.to_owned();
-    let url = contractor.url();
-    county.cli([
-        "contract",
-        "add",
-        "--contractor",
-        "维保公司",
-        "--school",
-        SCHOOL,
-        "--webhook",
-        &url,
-        "--secret-file",
-        &secret,
-    ])?;
+    county.contract(contractor)?;
     county.serve()?;
     Ok(county)
-}
-
-fn items(county: &County, arguments: &[&str]) -> Result<Vec<Value>> {
-    let list = county.json(arguments)?;
-    list["items"].as_array().cloned().with_context(|| format!("{arguments:?} gave no items: {list}"))
 }
 
 /// The types of what the contractor was told of, each message once however often it came.
@@ -86,14 +63,14 @@ fn a_full_disk_is_one_ticket_in_the_contractors_hands_and_room_again_closes_it()
     }
     agent.run()?;
     county.first_report()?;
-    ensure!(items(&county, &["fault", "list"])?.is_empty(), "an empty disk is no fault");
+    ensure!(county.items(["fault", "list"])?.is_empty(), "an empty disk is no fault");
 
     disk.fill()?;
     let ticket = eventually(STORY, "a ticket", || {
-        let tickets = items(&county, &["ticket", "list"])?;
+        let tickets = county.items(["ticket", "list"])?;
         tickets.first().cloned().context("no ticket")
     })?;
-    let fault = items(&county, &["fault", "list"])?.remove(0);
+    let fault = county.items(["fault", "list"])?.remove(0);
     assert_eq!(fault["reason"]["mount_point"], disk.mount_point().to_str().context("words")?);
     let free = fault["reason"]["free_bytes"].as_u64().context("a size")?;
     ensure!(free < 1 << 20, "{free} bytes are said to be free of a disk that took nothing more");
@@ -119,7 +96,7 @@ fn a_full_disk_is_one_ticket_in_the_contractors_hands_and_room_again_closes_it()
         ensure!(told == ["ticket.opened", "ticket.recovered"], "{told:?}");
         Ok(())
     })?;
-    assert_eq!(items(&county, &["ticket", "list", "--all"])?.len(), 1);
+    assert_eq!(county.items(["ticket", "list", "--all"])?.len(), 1);
     assert_eq!(contractor.refused(), [] as [String; 0], "every message was signed as it should be");
     agent.stop()
 }
@@ -136,7 +113,7 @@ fn a_controller_killed_at_any_stage_makes_each_fault_ticket_and_message_once() -
     for kill in 0..KILLS {
         // One set more is full before most kills, so that every stage has something to do at each.
         if told_full < SETS && kill % 3 != 2 {
-            tell(&devices[told_full], GIB)?;
+            devices[told_full].tell(wire::Kind::State, &full_disk())?;
             told_full += 1;
         }
         // How long it lives is what chance decides; nothing is waited for.
@@ -152,8 +129,8 @@ fn a_controller_killed_at_any_stage_makes_each_fault_ticket_and_message_once() -
         ensure!(told.len() >= SETS, "{} so far", told.len());
         Ok(())
     })?;
-    let faults = items(&county, &["fault", "list", "--all"])?;
-    let tickets = items(&county, &["ticket", "list", "--all"])?;
+    let faults = county.items(["fault", "list", "--all"])?;
+    let tickets = county.items(["ticket", "list", "--all"])?;
     let of_sets = |items: &[Value]| -> BTreeSet<String> {
         items.iter().map(|item| item["set"]["code"].to_string()).collect()
     };
@@ -172,22 +149,8 @@ fn a_controller_killed_at_any_stage_makes_each_fault_ticket_and_message_once() -
     county.stop()
 }
 
-/// Tells how much of a hundred GiB is free, until the controller says that it has it.
-fn tell(device: &Device, free: u64) -> Result<()> {
-    let file_system = wire::FileSystem {
-        mount_point: "/".into(),
-        source: "/dev/sda1".into(),
-        kind: "ext4".into(),
-        size_bytes: Some(100 * GIB),
-        free_bytes: Some(free),
-        read_only: false,
-    };
-    let section = wire::FileSystems { file_systems: vec![file_system], problems: vec![] };
-    let state = wire::State { full: true, file_systems: Some(section), ..wire::State::default() };
-    let mut stream = device.open()?;
-    let frame = stream.frame(1, wire::Kind::State, state.encode_to_vec());
-    stream.send(vec![frame])?;
-    let ack = stream.ack()?;
-    ensure!(ack.verdicts.iter().all(|verdict| verdict.code() == wire::Code::Committed), "{ack:?}");
-    Ok(())
+/// One of a hundred GiB is free.
+fn full_disk() -> wire::State {
+    let section = pc::disk(100 * GIB, GIB);
+    wire::State { full: true, file_systems: Some(section), ..wire::State::default() }
 }

@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
+    contractor_stub::Contractor,
     program::{self, Running, STOP_DEADLINE, read_log},
     wait::{SOON, eventually},
 };
@@ -26,11 +27,14 @@ pub const ADMIN: &str = "admin";
 /// The password every test county gives to [`ADMIN`].
 pub const PASSWORD: &str = "chalk-and-blackboard-1";
 
-/// The code of the school that [`County::token`] makes on first use.
+/// The code of the school that is made on first use, as by [`County::token`].
 pub const SCHOOL: &str = "T001";
 
 /// The name of that school.
 pub const SCHOOL_NAME: &str = "测试小学";
+
+/// With whom [`County::contract`] makes a contract.
+pub const CONTRACTOR: &str = "维保公司";
 
 /// The listeners, in the words of `[listen]` and `run/listen.json`.
 const LISTENERS: [&str; 4] = ["agents", "enrollment", "console", "admin"];
@@ -201,11 +205,7 @@ impl County {
 
     /// A fresh token of [`SCHOOL`], with more arguments such as `--uses 5`.
     pub fn token_with(&self, arguments: &[&str]) -> Result<Token> {
-        let schools = self.json(["school", "list"])?;
-        let known = schools["items"].as_array().is_some_and(|all| all.iter().any(|s| s["code"] == SCHOOL));
-        if !known {
-            self.cli(["school", "add", "--code", SCHOOL, "--name", SCHOOL_NAME])?;
-        }
+        self.school()?;
         let answer = self.json(["token", "create", "--school", SCHOOL].iter().chain(arguments))?;
         let field = |name: &str| {
             let text = answer[name].as_str();
@@ -214,10 +214,27 @@ impl County {
         Ok(Token { token: field("token")?, ca_sha256: field("ca_sha256")?, enrollment: field("enrollment")? })
     }
 
+    /// Gives [`SCHOOL`] into the hands of `contractor`, who is told of its tickets.
+    pub fn contract(&self, contractor: &Contractor) -> Result<()> {
+        self.school()?;
+        let secret = self.folder.path().join("secret-of-the-contractor");
+        fs::write(&secret, contractor.secret()).with_context(|| format!("writing {}", secret.display()))?;
+        let secret = secret.to_str().context("a path of words")?;
+        let url = contractor.url();
+        let mut command = vec!["contract", "add", "--contractor", CONTRACTOR, "--school", SCHOOL];
+        command.extend(["--webhook", &url, "--secret-file", secret]);
+        self.cli(command).map(drop)
+    }
+
     /// The devices as `device list` shows them.
     pub fn devices(&self) -> Result<Vec<Value>> {
-        let list = self.json(["device", "list"])?;
-        list["items"].as_array().cloned().with_context(|| format!("`device list` gave no items: {list}"))
+        self.items(["device", "list"])
+    }
+
+    /// What a command that lists something lists.
+    pub fn items<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Vec<Value>> {
+        let list = self.json(arguments)?;
+        list["items"].as_array().cloned().with_context(|| format!("no items: {list}"))
     }
 
     /// Waits until the county has exactly one device and holds a committed report of it; gives that device.
@@ -229,6 +246,14 @@ impl County {
                 _ => anyhow::bail!("{devices:?}"),
             }
         })
+    }
+
+    /// Makes [`SCHOOL`] on first use.
+    fn school(&self) -> Result<()> {
+        if !self.items(["school", "list"])?.iter().any(|school| school["code"] == SCHOOL) {
+            self.cli(["school", "add", "--code", SCHOOL, "--name", SCHOOL_NAME])?;
+        }
+        Ok(())
     }
 
     fn command(&self) -> Result<Command> {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use bbt_proto::{
     PROTOCOL_REVISION, REASON_METADATA,
     enrollment::v1::{
@@ -15,11 +15,12 @@ use bbt_proto::{
         enrollment_service_client::EnrollmentServiceClient,
     },
     report::v1::{
-        Ack, Batch, Class, Frame, Kind, Open, OsBoot, StreamRequest, StreamResponse, Welcome,
+        Ack, Batch, Class, Code, Frame, Kind, Open, OsBoot, StreamRequest, StreamResponse, Welcome,
         report_service_client::ReportServiceClient, stream_request, stream_response,
     },
 };
 use hyper_util::rt::TokioIo;
+use prost::Message;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion, version::TLS13};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject};
@@ -155,6 +156,16 @@ impl Device {
             };
             Ok(Ok(Stream { device: self.id, run, welcome, requests, answers }))
         })?
+    }
+
+    /// Tells `report` on a stream of its own, until the controller says that it has it.
+    pub fn tell(&self, kind: Kind, report: &impl Message) -> Result<()> {
+        let mut stream = self.open()?;
+        let frame = stream.frame(1, kind, report.encode_to_vec());
+        stream.send(vec![frame])?;
+        let ack = stream.ack()?;
+        ensure!(ack.verdicts.iter().all(|verdict| verdict.code() == Code::Committed), "{ack:?}");
+        Ok(())
     }
 
     /// The first message of a stream.

@@ -5,6 +5,7 @@
 //! command lines and ports, as people and scripts do. Everything ends with the value that started it.
 
 pub mod agent;
+pub mod at_work;
 pub mod audit_lines;
 pub mod backlog;
 pub mod chance;
@@ -13,6 +14,7 @@ pub mod county;
 pub mod device;
 pub mod load_device;
 pub mod loop_disk;
+pub mod pc;
 pub mod pki;
 pub mod program;
 pub mod record;

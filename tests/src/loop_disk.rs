@@ -13,7 +13,7 @@ use crate::program;
 
 /// Large enough for a file system, small enough to be full at once.
 const SIZE_BYTES: u64 = 64 << 20;
-const BLOCK: [u8; 1 << 20] = [0x5a; 1 << 20];
+static BLOCK: [u8; 1 << 20] = [0x5a; 1 << 20];
 
 /// A mounted file system; unmounted and gone when dropped. Mounting needs root.
 #[derive(Debug)]

@@ -1,14 +1,16 @@
 //! A county for tests that are not written in Rust.
 //!
-//! Starts a county with fresh tokens and, with `--agent`, a real agent on this machine; waits for its first
-//! committed report; prints one line of JSON with everything a test needs; ends with its standard input or on
-//! SIGTERM, and everything it started ends with it.
+//! Starts a county with fresh tokens; with `--agent`, a real agent on this machine, and waits for its first
+//! committed report; with `--at-work`, more sets, a fault and its ticket, and waits until the contractor was told.
+//! Prints one line of JSON with everything a test needs; ends with its standard input or on SIGTERM, and
+//! everything it started ends with it.
 
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use bbt_tests::{
     agent::Agent,
+    at_work::AtWork,
     county::{ADMIN, County, PASSWORD},
 };
 use serde_json::{Value, json};
@@ -18,14 +20,20 @@ use tokio::signal::unix::{SignalKind, signal};
 const TOKENS: usize = 4;
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let with_agent = match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => false,
-        ["--agent"] => true,
-        _ => bail!("called with {arguments:?}; the one thing to say is --agent"),
-    };
+    let (mut with_agent, mut is_at_work) = (false, false);
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--agent" => with_agent = true,
+            "--at-work" => is_at_work = true,
+            _ => bail!("called with {argument:?}; what can be said is --agent and --at-work"),
+        }
+    }
 
-    let county = County::start()?;
+    let mut county = County::init()?;
+    if is_at_work {
+        AtWork::set_rules(&mut county);
+    }
+    county.serve()?;
     let agent = if with_agent {
         let mut agent = Agent::enroll(&county)?;
         agent.run()?;
@@ -34,15 +42,16 @@ fn main() -> Result<()> {
         None
     };
     let device = agent.as_ref().map(|_| county.first_report()).transpose()?;
+    let work = is_at_work.then(|| AtWork::start(&county)).transpose()?;
 
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{}", description(&county, device)?)
+    writeln!(stdout, "{}", description(&county, device, work.as_ref())?)
         .and_then(|()| stdout.flush())
         .context("printing where the county is")?;
     wait_for_the_end()
 }
 
-fn description(county: &County, device: Option<Value>) -> Result<Value> {
+fn description(county: &County, device: Option<Value>, work: Option<&AtWork>) -> Result<Value> {
     let listen = county.listen()?;
     let tokens = (0..TOKENS).map(|_| county.token()).collect::<Result<Vec<_>>>()?;
     Ok(json!({
@@ -53,7 +62,9 @@ fn description(county: &County, device: Option<Value>) -> Result<Value> {
         "password": PASSWORD,
         "ca_sha256": tokens[0].ca_sha256,
         "tokens": tokens.iter().map(|token| &token.token).collect::<Vec<_>>(),
+        "data": county.data(),
         "device": device,
+        "work": work.map(AtWork::description),
     }))
 }
 
