@@ -1,9 +1,13 @@
 //! The ledger by its commands: cards are opened, shown and listed, and a hand in the file is found.
 
-use std::time::Duration;
+use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use bbt_tests::{agent::Agent, county::County, wait::eventually};
+use bbt_tests::{
+    agent::Agent,
+    county::County,
+    wait::{SOON, eventually},
+};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::json;
 
@@ -63,6 +67,72 @@ fn a_hand_in_the_ledger_is_found_and_the_entry_named() -> Result<()> {
         ensure!(output.status.code() == Some(1) && said.contains("ledger entry 2"), "{command:?}: {said}");
     }
     Ok(())
+}
+
+/// The memory of a PC that is nothing but a text.
+fn tell_memory(tree: &Path, gib: u64) -> Result<()> {
+    let text = format!("MemTotal:       {} kB\nMemFree:  1000 kB\nSwapTotal: 0 kB\n", gib << 20);
+    fs::write(tree.join("proc/meminfo"), text).context("writing meminfo")
+}
+
+#[test]
+fn memory_taken_out_of_a_pc_shows_beside_what_is_booked_and_the_case_goes_when_it_is_back() -> Result<()> {
+    let tree = tempfile::tempdir().context("making a folder")?;
+    for folder in ["sys", "proc", "etc", "run"] {
+        fs::create_dir(tree.path().join(folder))?;
+    }
+    tell_memory(tree.path(), 8)?;
+    let mut county = County::start()?;
+    let mut agent = Agent::enroll(&county)?;
+    for root in ["sys", "proc", "etc", "run"] {
+        let path = tree.path().join(root);
+        agent.set_environment(
+            &format!("BBT_AGENT__ROOTS__{}", root.to_uppercase()),
+            path.to_str().context("words")?,
+        );
+    }
+    agent.run()?;
+    county.first_report()?;
+    let code = county.json(["set", "list"])?["items"][0]["code"].as_str().context("a set")?.to_owned();
+    let fields = ["--no", "ZC-1", "--name", "主机", "--class", "A02010105@2022", "--cost-fen", "350000"];
+    let more = ["--date", "2024-10-31", "--set", &code, "--memory", "8GiB"];
+    county.cli(["asset", "add"].iter().chain(&fields).chain(&more))?;
+    let memory = |county: &mut County, gib: u64, outcome: &str, cases: usize| {
+        eventually(SOON, "the memory to be told", || {
+            let told = county.devices()?[0]["memory_bytes"].clone();
+            ensure!(told == json!(gib << 30), "{told}");
+            Ok(())
+        })?;
+        // At a start every task looks at what is stored; else this one looks each minute.
+        county.restart()?;
+        eventually(SOON, "what is booked beside what is measured", || {
+            let booked = county.json(["set", "show", &code])?["booked"].clone();
+            let compared = booked["assets"][0]["comparisons"].as_array().context("comparisons")?.clone();
+            let memory = compared.into_iter().find(|one| one["item"] == "memory").context("memory")?;
+            let open =
+                booked["cases"].as_array().map_or(0, |all| all.iter().filter(|case| is_open(case)).count());
+            ensure!(memory["outcome"] == outcome && open == cases, "{booked}");
+            Ok(memory)
+        })
+    };
+    memory(&mut county, 8, "same", 0)?;
+
+    agent.stop()?;
+    tell_memory(tree.path(), 4)?;
+    agent.run()?;
+    let told = memory(&mut county, 4, "different", 1)?;
+    ensure!(told["booked"]["size_bytes"] == json!(8_u64 << 30), "{told}");
+    ensure!(told["observed"]["size_bytes"] == json!(4_u64 << 30), "{told}");
+
+    agent.stop()?;
+    tell_memory(tree.path(), 8)?;
+    agent.run()?;
+    memory(&mut county, 8, "same", 0)?;
+    agent.stop()
+}
+
+fn is_open(case: &serde_json::Value) -> bool {
+    case["gone_at"].is_null() && case["settled"].is_null()
 }
 
 #[test]

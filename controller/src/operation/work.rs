@@ -8,6 +8,7 @@ use bbt_domain::{
 use bbt_store::{
     contracts::{NewContract, Webhook, contract_add, contract_list},
     faults::{FaultFilter, fault_list},
+    reconciliation::set_booked,
     rooms::{NewRoom, RoomRef, room_add, room_list},
     sets::{SetFilter, SetRef, set_bind, set_find, set_list},
     tickets::{TicketFilter, TicketRef, ticket_list, ticket_show},
@@ -67,13 +68,15 @@ impl Operations {
             let faults =
                 fault_list(tx, &actor, &FaultFilter { with_past: true, set: id, kind: None }, None, PAGE)?;
             let tickets = ticket_list(tx, &actor, &TicketFilter { with_closed: true, set: id }, None, PAGE)?;
-            Ok((line, faults, tickets))
+            let booked = set_booked(tx, &actor, line.id)?;
+            Ok((line, faults, tickets, booked))
         };
-        let (line, faults, tickets) = self.context.store.read(show).await?;
+        let (line, faults, tickets, booked) = self.context.store.read(show).await?;
         let mut set = json!(line);
         // The list's short forms give way to the whole.
         set["faults"] = json!(faults);
         set["tickets"] = json!(tickets);
+        set["booked"] = json!(booked);
         Ok(set)
     }
 
