@@ -54,3 +54,19 @@ fn asset(name: &str, ending: &str, kind: &'static str, content: &'static [u8]) -
         session::sha256_of(content).iter().take(HASH_DIGITS / 2).map(|b| format!("{b:02x}")).collect();
     Asset { url: format!("/static/{name}.{hash}.{ending}"), kind, content }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_style_sheet_closes_what_it_opens() {
+        let text = String::from_utf8_lossy(STYLE.content);
+        let mut depth = 0_i32;
+        for (number, line) in text.lines().enumerate() {
+            assert!(!line.starts_with("/* ") || depth == 0, "line {} begins inside of a block", number + 1);
+            depth += line.matches('{').count() as i32 - line.matches('}').count() as i32;
+        }
+        assert_eq!(depth, 0);
+    }
+}
