@@ -12,6 +12,7 @@ use bbt_domain::{
     time::UtcMicros,
 };
 use bbt_proto::{enrollment::v1 as enrollment, report::v1 as wire};
+use bytes::Bytes;
 use prost::Message;
 
 use crate::samples;
@@ -70,10 +71,10 @@ fn class(code: i32) -> Class {
     }
 }
 
-fn body(kind: wire::Kind, bytes: &[u8]) -> Body {
+fn body(kind: wire::Kind, bytes: &Bytes) -> Body {
     let unreadable = |reason: String| Body::Unreadable { reason, bytes: bytes.to_vec() };
     match kind {
-        wire::Kind::State => match wire::State::decode(bytes) {
+        wire::Kind::State => match wire::State::decode(bytes.as_ref()) {
             Ok(state) => Body::State(Box::new(state_report(state))),
             Err(error) => unreadable(format!("the state cannot be read: {error}")),
         },
@@ -81,7 +82,7 @@ fn body(kind: wire::Kind, bytes: &[u8]) -> Body {
             Ok(()) => Body::Samples(bytes.to_vec()),
             Err(error) => unreadable(format!("the samples cannot be read: {error}")),
         },
-        wire::Kind::Gap => match wire::Gap::decode(bytes) {
+        wire::Kind::Gap => match wire::Gap::decode(bytes.as_ref()) {
             Ok(gap) => match gap_of(&gap) {
                 Some(gap) => Body::Gap(gap),
                 None => unreadable("the gap names no run or no span".to_owned()),
