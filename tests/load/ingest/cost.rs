@@ -87,15 +87,15 @@ pub(crate) fn commits(county: &County) -> Result<(u64, u64)> {
     Ok((value("bbt_store_commits_total ")?, value("bbt_store_writes_total ")?))
 }
 
-/// Bytes that history and its index take in the county's database.
+/// Bytes that history and its indexes take in the county's database.
 pub(crate) fn history_bytes(county: &County) -> Result<u64> {
     let path = county.data().join("county.db");
     let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)
         .with_context(|| format!("opening {}", path.display()))?;
     let bytes: i64 = connection
         .query_row(
-            "SELECT coalesce(sum(pgsize), 0) FROM dbstat
-             WHERE name IN ('history_frame', 'history_frame_by_device') AND aggregate = 1",
+            "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE aggregate = 1
+             AND name IN (SELECT name FROM sqlite_schema WHERE tbl_name = 'history_frame')",
             [],
             |row| row.get(0),
         )

@@ -8,9 +8,10 @@ use rusqlite::Connection;
 use super::sqlite::OpenError;
 
 /// Every step from an empty file to today's schema, in order; a released one is never changed.
-const SQLITE: [&str; 2] = [
+const SQLITE: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_sets_faults_tickets.sql"),
+    include_str!("../../migrations/sqlite/0003_history_in_rows.sql"),
 ];
 
 pub(super) fn run(connection: &mut Connection, path: &Path, now: UtcMicros) -> Result<(), OpenError> {
@@ -70,6 +71,35 @@ fn checksum_of(sql: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn history_that_was_stored_before_it_moved_is_there_after() {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(SQLITE[0]).expect("the first schema");
+        connection
+            .execute_batch("INSERT INTO history_frame VALUES (x'02', x'0a', x'0b', x'0c', 1, 2, 3, 4, x'ff')")
+            .expect("a frame");
+        let tx = connection.transaction().expect("a transaction");
+        SQLITE[1..].iter().for_each(|step| tx.execute_batch(step).expect("a step"));
+        tx.commit().expect("the steps");
+        let kept = connection.query_row(
+            "SELECT hex(id), hex(device_id), seq, at_us, time_basis, mono_us, hex(body) FROM history_frame",
+            [],
+            |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                    row.get(5)?,
+                    row.get(6)?,
+                ))
+            },
+        );
+        let expected = ("02".to_owned(), "0A".to_owned(), 1, 2, 3, 4, "FF".to_owned());
+        assert_eq!(kept.expect("the frame"), expected);
+    }
 
     /// Refresh with `BBT_REGENERATE=1 cargo test -p bbt-store schema`.
     #[test]
