@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TICKS = os.sysconf("SC_CLK_TCK")
 # Ethernet 14, IPv4 20, TCP 20 and its timestamps 12.
 SEGMENT_HEADERS = 66
+# The kernel counts processor time in hundredths of a second, of which an agent uses a few in a minute.
+MINUTES_AT_LEAST = 5
 # A school day: powered from half past seven to half past five.
 SCHOOL_DAY_SECS = 10 * 3600
 
@@ -58,6 +60,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=15)
     minutes = parser.parse_args().minutes
+    if minutes < MINUTES_AT_LEAST:
+        sys.exit(f"--minutes {minutes}: in less than {MINUTES_AT_LEAST} either agent uses too little time to be compared")
     agent = ROOT / "target/agent/bbt-agent"
     controller = ROOT / "target/release/bbt-controller"
     for program in (agent, controller):
@@ -146,9 +150,7 @@ def start_county(folder, agent, controller, children):
 
 
 def start_zabbix(folder, program, children):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "zabbix_agentd.conf"
     config.write_text(f"Server=127.0.0.1\nListenIP=127.0.0.1\nListenPort={port}\nLogType=console\nAllowRoot=1\n"
                       f"PidFile={folder}/zabbix.pid\nHostname=load\n")
@@ -156,11 +158,13 @@ def start_zabbix(folder, program, children):
     child = subprocess.Popen([program, "-f", "-c", config], stdout=log, stderr=log)
     children.append(child)
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
+    while True:
         try:
             ask(port, "agent.ping")
             break
-        except OSError:
+        except OSError as error:
+            if child.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"zabbix_agentd does not answer ({error}); it said:\n{Path(log.name).read_text()}")
             time.sleep(0.1)
 
     def processes():
@@ -168,6 +172,18 @@ def start_zabbix(folder, program, children):
         return [child.pid, *map(int, listed)]
 
     return port, processes
+
+
+def free_port():
+    """zabbix_agentd takes no port above 32767, where the kernel's own choice begins."""
+    for port in range(20_000, 32_768):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    sys.exit("no port is free")
 
 
 def ask(port, key):

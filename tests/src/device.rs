@@ -20,7 +20,7 @@ use bbt_proto::{
     },
 };
 use hyper_util::rt::TokioIo;
-use prost::Message;
+use prost::{Message, bytes::Bytes};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::{AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion, version::TLS13};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject};
@@ -55,6 +55,11 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .build()
         .expect("this machine has room for two threads")
 });
+
+/// Where the devices' connections go on. Whoever has many streams at once lets their tasks run here.
+pub fn runtime() -> &'static Runtime {
+    &RUNTIME
+}
 
 /// Waits for `work` as long as for anything that happens at once.
 pub fn wait<T>(what: &str, work: impl Future<Output = T>) -> Result<T> {
@@ -265,13 +270,15 @@ pub struct Stream {
     /// The run whose frames [`Stream::frame`] makes.
     pub run: Uuid,
     device: Uuid,
-    requests: mpsc::Sender<StreamRequest>,
-    answers: Streaming<StreamResponse>,
+    /// What the device says.
+    pub requests: mpsc::Sender<StreamRequest>,
+    /// What the controller answers.
+    pub answers: Streaming<StreamResponse>,
 }
 
 impl Stream {
     /// A frame of this stream's device and run.
-    pub fn frame(&self, seq: u64, kind: Kind, body: Vec<u8>) -> Frame {
+    pub fn frame(&self, seq: u64, kind: Kind, body: impl Into<Bytes>) -> Frame {
         Frame {
             run_id: self.run.as_bytes().to_vec().into(),
             seq,

@@ -13,6 +13,7 @@ use bbt_domain::{
     usage::slots::{Seconds, Slot},
 };
 use bbt_proto::{enrollment::v1 as enrollment, report::v1 as wire};
+use bytes::Bytes;
 use prost::Message;
 
 use crate::samples;
@@ -73,10 +74,10 @@ fn class(code: i32) -> Class {
     }
 }
 
-fn body(kind: wire::Kind, bytes: &[u8]) -> Body {
+fn body(kind: wire::Kind, bytes: &Bytes) -> Body {
     let unreadable = |reason: String| Body::Unreadable { reason, bytes: bytes.to_vec() };
     match kind {
-        wire::Kind::State => match wire::State::decode(bytes) {
+        wire::Kind::State => match wire::State::decode(bytes.as_ref()) {
             Ok(state) => Body::State(Box::new(state_report(state))),
             Err(error) => unreadable(format!("the state cannot be read: {error}")),
         },
@@ -84,14 +85,14 @@ fn body(kind: wire::Kind, bytes: &[u8]) -> Body {
             Ok(()) => Body::Samples(bytes.to_vec()),
             Err(error) => unreadable(format!("the samples cannot be read: {error}")),
         },
-        wire::Kind::Gap => match wire::Gap::decode(bytes) {
+        wire::Kind::Gap => match wire::Gap::decode(bytes.as_ref()) {
             Ok(gap) => match gap_of(&gap) {
                 Some(gap) => Body::Gap(gap),
                 None => unreadable("the gap names no run or no span".to_owned()),
             },
             Err(error) => unreadable(format!("the gap cannot be read: {error}")),
         },
-        wire::Kind::Usage => match wire::Usage::decode(bytes) {
+        wire::Kind::Usage => match wire::Usage::decode(bytes.as_ref()) {
             Ok(usage) => usage_of(&usage).unwrap_or_else(unreadable),
             Err(error) => unreadable(format!("the usage cannot be read: {error}")),
         },

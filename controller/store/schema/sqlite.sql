@@ -166,7 +166,7 @@ CREATE TABLE history_frame (
     -- Of the device when it made the frame: the samples' own times count on this clock.
     mono_us     INTEGER NOT NULL,
     body        BLOB NOT NULL
-) WITHOUT ROWID;
+);
 
 CREATE INDEX history_frame_by_device ON history_frame (device_id, id);
 

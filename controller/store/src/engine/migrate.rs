@@ -8,17 +8,19 @@ use super::{OpenError, Value, postgres::Session};
 use crate::{error::StoreError, params};
 
 /// Every step from an empty file to today's schema, in order; a released one is never changed.
-const SQLITE: [&str; 3] = [
+const SQLITE: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_sets_faults_tickets.sql"),
     include_str!("../../migrations/sqlite/0003_ledger_usage.sql"),
+    include_str!("../../migrations/sqlite/0004_history_in_rows.sql"),
 ];
 
 /// The same steps for a schema on a server.
-const POSTGRES: [&str; 3] = [
+const POSTGRES: [&str; 4] = [
     include_str!("../../migrations/postgres/0001_first.sql"),
     include_str!("../../migrations/postgres/0002_sets_faults_tickets.sql"),
     include_str!("../../migrations/postgres/0003_ledger_usage.sql"),
+    include_str!("../../migrations/postgres/0004_history_in_rows.sql"),
 ];
 
 /// What the steps are done on.
@@ -173,6 +175,35 @@ mod tests {
     use std::path::Path;
 
     use super::*;
+
+    #[test]
+    fn history_that_was_stored_before_it_moved_is_there_after() {
+        let mut connection = Connection::open_in_memory().expect("a database");
+        connection.execute_batch(SQLITE[0]).expect("the first schema");
+        connection
+            .execute_batch("INSERT INTO history_frame VALUES (x'02', x'0a', x'0b', x'0c', 1, 2, 3, 4, x'ff')")
+            .expect("a frame");
+        let tx = connection.transaction().expect("a transaction");
+        SQLITE[1..].iter().for_each(|step| tx.execute_batch(step).expect("a step"));
+        tx.commit().expect("the steps");
+        let kept = connection.query_row(
+            "SELECT hex(id), hex(device_id), seq, at_us, time_basis, mono_us, hex(body) FROM history_frame",
+            [],
+            |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                    row.get(5)?,
+                    row.get(6)?,
+                ))
+            },
+        );
+        let expected = ("02".to_owned(), "0A".to_owned(), 1, 2, 3, 4, "FF".to_owned());
+        assert_eq!(kept.expect("the frame"), expected);
+    }
 
     /// Refresh with `BBT_REGENERATE=1 cargo test -p bbt-store schema`.
     #[test]
