@@ -10,5 +10,6 @@ mod house;
 mod kills;
 mod ledger;
 mod metadata;
+mod outbox;
 mod quickstart;
 mod refusals;

@@ -6,8 +6,8 @@
 //! receiver knows it.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -65,10 +65,9 @@ impl OutboxDelivery {
     fn start(&self, message: DueMessage) {
         let shared = &self.shared;
         {
-            let mut under_way = shared.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut under_way = shared.under_way();
             let of_contract = under_way.values().filter(|contract| **contract == message.contract).count();
-            let is_full = under_way.len() >= DELIVERIES || of_contract >= DELIVERIES_PER_TARGET;
-            if is_full || under_way.contains_key(&message.id) {
+            if under_way.len() >= DELIVERIES || of_contract >= DELIVERIES_PER_TARGET {
                 return;
             }
             under_way.insert(message.id, message.contract);
@@ -81,6 +80,10 @@ impl OutboxDelivery {
 }
 
 impl Shared {
+    fn under_way(&self) -> MutexGuard<'_, HashMap<MessageId, ContractId>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn attempt(&self, due: DueMessage) {
         let at = self.context.now();
         let outcome = match self.target(&due) {
@@ -110,7 +113,7 @@ impl Shared {
                 }
             }
         }
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&due.id);
+        self.under_way().remove(&due.id);
         self.nudge.poke();
     }
 
@@ -157,6 +160,8 @@ impl Task for OutboxDelivery {
     async fn run(&self) -> Result<Option<Duration>, StoreError> {
         let context = &self.shared.context;
         let now = context.now();
+        // One that was under way before the look may have ended since, and would be due only by that look's memory.
+        let before: HashSet<MessageId> = self.shared.under_way().keys().copied().collect();
         // Those under way are still due in the store, so some beyond the places have to be looked at.
         let look = move |tx: &mut bbt_store::Tx<'_>| {
             Ok((
@@ -165,7 +170,9 @@ impl Task for OutboxDelivery {
             ))
         };
         let (due, next) = context.store.read(look).await?;
-        due.into_iter().for_each(|message| self.start(message));
+        due.into_iter()
+            .filter(|message| !before.contains(&message.id))
+            .for_each(|message| self.start(message));
         Ok(next.map(|next| next.since(now)))
     }
 }
