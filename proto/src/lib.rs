@@ -3,6 +3,8 @@
 //! The `.proto` files under `proto/bbt` are the source; `src/gen` is generated from them and committed, so
 //! that a build needs no protobuf compiler. `tests/generated.rs` regenerates and compares.
 
+pub mod codec;
+
 /// The protocol revision that this build speaks. A controller accepts every revision up to its own.
 pub const PROTOCOL_REVISION: u32 = 1;
 
