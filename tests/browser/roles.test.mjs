@@ -96,7 +96,7 @@ for (const language of LANGUAGES) {
       assert.match(await page.getByRole('region', { name: words.story }).innerText(), /128 MiB/);
       await assertAccessible(page);
 
-      await follow(page, () => page.locator(`main a[href="/sets/${set}"]`).first().click());
+      await follow(page, () => page.getByRole('link', { name: FAULTY_ROOM }).click());
       assert.match(await page.locator('h1').innerText(), new RegExp(FAULTY_ROOM));
       assert.match(await page.locator('#faults').innerText(), new RegExp(words.fault));
       await assertAccessible(page);

@@ -100,11 +100,11 @@ export async function openWindow(browser, county, options = {}) {
   return context;
 }
 
-/** What a browser remembers of somebody who chose `language` and, if `isSignedIn`, signed in. */
-export async function visitor(browser, county, language, isSignedIn = true) {
+/** What the browser of somebody who signed in and chose `language` remembers. */
+export async function visitor(browser, county, language) {
   const context = await openWindow(browser, county);
   const page = await context.newPage();
-  await (isSignedIn ? signIn(page, county) : page.goto('/login'));
+  await signIn(page, county);
   await choose(page, language);
   const state = await context.storageState();
   await context.close();
@@ -131,10 +131,13 @@ export async function follow(page, act) {
   await Promise.all([page.waitForNavigation(), act()]);
 }
 
-/** Fails with what axe finds serious on the page. */
-export async function assertAccessible(page, where) {
+/** Fails with what axe finds serious on the page, by all rules or by those named in `only`. */
+export async function assertAccessible(page, where, only) {
   await page.evaluate(axe.source);
-  const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ['violations'] }));
+  const { violations } = await page.evaluate(
+    (runOnly) => globalThis.axe.run({ resultTypes: ['violations'], ...(runOnly && { runOnly }) }),
+    only,
+  );
   const serious = violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .map(({ id, help, nodes }) => `${id} (${help}): ${nodes.map((node) => node.html).join(' ')}`);
