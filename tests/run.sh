@@ -208,7 +208,7 @@ browser() {
         npm ci --no-audit --no-fund --ignore-scripts --loglevel=error
         cp package-lock.json node_modules/installed.json
     fi
-    BBT_PROGRAMS=$(programs) node --test --test-reporter=tap console.test.mjs
+    BBT_PROGRAMS=$(programs) node --test --test-reporter=tap ./*.test.mjs
 }
 
 # Where `cargo build` put the programs.

@@ -8,6 +8,7 @@ import { after, before, test } from 'node:test';
 import {
   assertAccessible,
   assertNarrow,
+  book,
   choose,
   follow,
   LANGUAGES,
@@ -30,6 +31,7 @@ const PICTURES = {
   device: ['office', 'phone', 'dark'],
   faults: ['office', 'phone'],
   ticket: ['office', 'phone'],
+  usage: ['office', 'phone'],
 };
 /** Of a long page a picture shows so many windows: what follows adds bytes and tells little. */
 const PICTURE_WINDOWS = 3;
@@ -41,6 +43,7 @@ let signedIn;
 
 before(async () => {
   county = await startCounty();
+  book(county, county.machine);
   browser = await startBrowser();
   signedIn = await visitor(browser, county, 'zh-CN');
 });

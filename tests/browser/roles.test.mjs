@@ -8,6 +8,7 @@ import { after, before, describe, test } from 'node:test';
 import {
   assertAccessible,
   assertNarrow,
+  book,
   follow,
   LANGUAGES,
   openWindow,
@@ -28,6 +29,10 @@ const WORDS = {
     told: ['开单', '接单', '到场', '修复'],
     messages: '推送记录',
     delivered: '已送达',
+    totals: { used: '全天使用', on: '全天开机', noData: '暂无数据' },
+    minutes: '分',
+    memory: '内存',
+    differs: '不符',
   },
   en: {
     fault: 'Disk nearly full',
@@ -39,11 +44,17 @@ const WORDS = {
     told: ['Opened', 'Accepted', 'Arrived', 'Repaired'],
     messages: 'Told to the contractor',
     delivered: 'Delivered',
+    totals: { used: 'Used, whole day', on: 'On, whole day', noData: 'No data yet' },
+    minutes: 'min',
+    memory: 'Memory',
+    differs: 'Differs',
   },
 };
 const FAULTY_ROOM = '3号楼301';
 /** What a note may have at most, and one character more. */
 const TOO_LONG = '长'.repeat(513);
+/** In slots of five minutes: one each for what was used, left alone and on, and one for what was not told. */
+const YOUNG_DAY_MINUTES = 25;
 
 let browser;
 
@@ -167,5 +178,44 @@ for (const language of LANGUAGES) {
       assert.ok(messages.includes(words.delivered), messages);
       await looksRight('fixed');
     });
+
+    test('the school sees on its log of the day what was used, and what nobody knows yet', async (t) => {
+      if (minutesOfCountyDay() < YOUNG_DAY_MINUTES) return t.skip('the day is too young to tell of');
+      const page = await newPage(t);
+      await page.goto('/usage');
+      // It was put into its room a moment ago; what it tells of was before that, in no room, which comes last.
+      const row = page.locator('tbody tr').filter({ hasText: county.work.used_set }).last();
+      const minutes = async (label) => {
+        const text = await row.locator(`td[data-label="${label}"]`).innerText();
+        assert.match(text, new RegExp(`\\d+ ${words.minutes}$`));
+        return parseInt(text.match(/\d+/)[0]);
+      };
+      const [used, on, noData] = [
+        await minutes(words.totals.used),
+        await minutes(words.totals.on),
+        await minutes(words.totals.noData),
+      ];
+      assert.ok(used > 0 && used < on, `used for ${used} of ${on} minutes`);
+      assert.ok(noData > 0, 'what was not told is not "not used"');
+      await assertAccessible(page);
+      await page.setViewportSize(VIEWS.phone.viewport);
+      await assertNarrow(page);
+    });
+
+    test('what is booked stands beside what was measured, and the difference is named', async (t) => {
+      book(county, county.work.unplaced_set);
+      const page = await newPage(t);
+      await page.goto(`/sets/${county.work.unplaced_set}`);
+      const row = page.locator('#booked tbody tr').filter({ hasText: words.memory });
+      assert.match(await row.innerText(), new RegExp(`64 GiB[^]*\\b2 GiB[^]*${words.differs}`));
+      await assertAccessible(page);
+      await page.setViewportSize(VIEWS.phone.viewport);
+      await assertNarrow(page);
+    });
   });
+}
+
+/** Of the county's day, which begins at midnight of UTC+8. */
+function minutesOfCountyDay() {
+  return (Math.floor(Date.now() / 60_000) + 8 * 60) % (24 * 60);
 }
