@@ -3,7 +3,7 @@
 //! An operation is one transaction. Operations are written as if they were alone, which they are on SQLite;
 //! SERIALIZABLE keeps that true here, among the threads and among several controllers: when two operations
 //! could have seen something that no order of the two explains, the server refuses one, and it is run again
-//! (`deploy/docs/decisions/0020-postgresql-serializable.md`). One that others get ahead of a few times has the
+//! (`deploy/docs/decisions/0013-postgresql-serializable.md`). One that others get ahead of a few times has the
 //! county to itself for its next run, so that it is done in the end however many others there are. A unique key
 //! tells of the same race in other words; it is believed when nobody else was there.
 //!
