@@ -12,8 +12,8 @@
 //! process, user and system together. A wall time says little on a machine that others use too. The anchors, taken in
 //! the same run:
 //!
-//! - **raw SQLite**: a loop without network, TLS or protobuf that adds the same reports to the same tables with the
-//!   same settings (WAL, `synchronous=FULL`), as many in a transaction as the controller had in its commits. It keeps
+//! - **raw SQLite**: a loop without network, TLS or protobuf that adds the same reports to a copy of the county's
+//!   database with the same settings (WAL, `synchronous=FULL`), as many in a transaction as the controller had. It keeps
 //!   each run's row, as the controller does, so that both know a report that comes twice. The ratio to it is what the
 //!   way from the wire to the table leaves of the disk's engine.
 //! - **fdatasync**: the time to append 4 KiB to a file on that disk and have it there. No promise that is kept by a
@@ -138,6 +138,7 @@ fn idle_memory(fleet: &Fleet, controller: u32) -> Result<f64> {
 }
 
 fn measure(case: Case, county: &County, controller: u32, fleet: &Fleet, phase: Duration) -> Result<Outcome> {
+    let copy = raw::Copy::of(county)?;
     let mut connected = fleet.connect(case.connections, case.samples)?;
     let stored_before = cost::history_bytes(county)?;
 
@@ -156,7 +157,7 @@ fn measure(case: Case, county: &County, controller: u32, fleet: &Fleet, phase: D
     let delivered = (full.len() + half.len()) * case.samples;
     let stored = cost::history_bytes(county)? - stored_before;
     let batches = NonZeroUsize::new(group.round() as usize).unwrap_or(NonZeroUsize::MIN);
-    let raw_per_core_sec = raw::reports_per_core_sec(case, batches, phase)?;
+    let raw_per_core_sec = copy.reports_per_core_sec(case, batches, phase)?;
     Ok(Outcome {
         case,
         per_core_sec: full.len() as f64 / cpu.as_secs_f64(),

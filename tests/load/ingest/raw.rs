@@ -2,20 +2,20 @@
 
 use std::{
     num::NonZeroUsize,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, anyhow};
-use bbt_domain::time::UtcMicros;
-use bbt_store::Store;
-use bbt_tests::chance::Chance;
+use bbt_tests::{chance::Chance, county::County, wait::since_1970};
 use prost::bytes::Bytes;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, backup::Progress, params};
+use tempfile::TempDir;
 
 use crate::{CONTROLLER_CORE, Case, cost, samples};
 
-/// Any: the same devices in every run.
+/// Any: the same ids in every run.
 const SEED: u64 = 7;
 /// As the controller sets them.
 const SETTINGS: &str = "PRAGMA journal_mode=wal; PRAGMA synchronous=2; PRAGMA foreign_keys=1;
@@ -32,39 +32,68 @@ const RUN: &str =
 /// One device of the loop.
 struct Device {
     id: [u8; 16],
+    school: [u8; 16],
     run: [u8; 16],
     seq: i64,
 }
 
-/// Reports of the `case` per second of processor time, `group` in each commit, tried for the time of `phase` on the
-/// controller's core.
-pub(crate) fn reports_per_core_sec(case: Case, group: NonZeroUsize, phase: Duration) -> Result<f64> {
-    let measured = thread::spawn(move || {
-        cost::pin_to(CONTROLLER_CORE)?;
-        measure(case, group, phase)
-    });
-    measured.join().map_err(|_| anyhow!("raw SQLite panicked"))?
+/// A copy of the county's database as it is now, for the loop to go on from: the same schools and devices, and
+/// trees of the same depth.
+pub(crate) struct Copy {
+    folder: TempDir,
 }
 
-fn measure(case: Case, group: NonZeroUsize, phase: Duration) -> Result<f64> {
-    let folder = tempfile::Builder::new().prefix("bbt-raw-").tempdir().context("making a folder")?;
-    let path = folder.path().join("raw.db");
-    // The store makes its tables and is closed.
-    drop(Store::open(&path, UtcMicros::from_micros(0)).context("making the tables")?);
-    let mut connection = Connection::open(&path).context("opening the tables")?;
+impl Copy {
+    /// Takes the copy.
+    pub(crate) fn of(county: &County) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("bbt-raw-").tempdir().context("making a folder")?;
+        let copy = Self { folder };
+        let county =
+            Connection::open_with_flags(county.data().join("county.db"), OpenFlags::SQLITE_OPEN_READ_ONLY)
+                .context("opening the county's database")?;
+        county.backup(MAIN_DB, copy.path(), None::<fn(Progress)>).context("copying the county's database")?;
+        Ok(copy)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("raw.db")
+    }
+
+    /// Reports of the `case` per second of processor time, `group` in each commit, tried for the time of `phase` on
+    /// the controller's core.
+    pub(crate) fn reports_per_core_sec(
+        &self,
+        case: Case,
+        group: NonZeroUsize,
+        phase: Duration,
+    ) -> Result<f64> {
+        thread::scope(|scope| {
+            let measured = scope.spawn(|| {
+                cost::pin_to(CONTROLLER_CORE)?;
+                measure(&self.path(), case, group, phase)
+            });
+            measured.join().map_err(|_| anyhow!("raw SQLite panicked"))?
+        })
+    }
+}
+
+fn measure(path: &Path, case: Case, group: NonZeroUsize, phase: Duration) -> Result<f64> {
+    let mut connection = Connection::open(path).context("opening the copy")?;
     connection.execute_batch(SETTINGS).context("setting up SQLite")?;
-    let mut chance = Chance::new(SEED);
     let bodies = samples::bodies(case.samples);
-    let school = chance.id();
-    let mut devices = add_devices(&mut connection, school, case.connections, &mut chance)?;
+    let mut chance = Chance::new(SEED);
+    let mut devices = devices(&connection, case.connections, &mut chance)?;
 
     let mut reports: usize = 0;
     let (began, cpu_before) = (Instant::now(), cost::processor_time(&cost::this_thread())?);
+    let first_id = since_1970()?.as_nanos();
     while began.elapsed() < phase {
         let tx = connection.transaction()?;
         for _ in 0..group.get() {
             let device = &mut devices[reports % case.connections];
-            add(&tx, school, device, &bodies[reports % bodies.len()], reports, &mut chance)?;
+            // Ids rise with time, as the controller's do.
+            let id = ((first_id + reports as u128) << 64 | u128::from(chance.draw())).to_be_bytes();
+            add(&tx, id, device, &bodies[reports % bodies.len()])?;
             reports += 1;
         }
         tx.commit()?;
@@ -73,49 +102,28 @@ fn measure(case: Case, group: NonZeroUsize, phase: Duration) -> Result<f64> {
     Ok(reports as f64 / cpu.as_secs_f64())
 }
 
-fn add_devices(
-    connection: &mut Connection,
-    school: [u8; 16],
-    count: usize,
-    chance: &mut Chance,
-) -> Result<Vec<Device>> {
-    let tx = connection.transaction()?;
-    tx.execute("INSERT INTO school (id, code, name, created_us) VALUES (?1, 'S', 'S', 0)", [school])?;
-    let devices: Vec<Device> =
-        (0..count).map(|_| Device { id: chance.id(), run: chance.id(), seq: 0 }).collect();
-    for device in &devices {
-        tx.execute(
-            "INSERT INTO device (id, school_id, standing, standing_us, standing_why, enrolled_us)
-             VALUES (?1, ?2, 'active', 0, '', 0)",
-            params![device.id, school],
-        )?;
-    }
-    tx.commit()?;
-    Ok(devices)
+fn devices(connection: &Connection, count: usize, chance: &mut Chance) -> Result<Vec<Device>> {
+    let mut statement = connection.prepare("SELECT id, school_id FROM device LIMIT ?1")?;
+    let rows = statement.query_map([count as i64], |row| {
+        Ok(Device { id: row.get(0)?, school: row.get(1)?, run: chance.id(), seq: 0 })
+    })?;
+    rows.collect::<rusqlite::Result<_>>().context("reading the devices")
 }
 
-/// What one report changes. Ids rise with time, as the controller's do.
-fn add(
-    connection: &Connection,
-    school: [u8; 16],
-    device: &mut Device,
-    body: &Bytes,
-    no: usize,
-    chance: &mut Chance,
-) -> Result<()> {
+/// What one report changes.
+fn add(connection: &Connection, id: [u8; 16], device: &mut Device, body: &Bytes) -> Result<()> {
     device.seq += 1;
-    let id = (u128::from(no as u64) << 64 | u128::from(chance.draw())).to_be_bytes();
-    let at = no as i64;
+    let Device { id: device_id, school, run, seq } = &*device;
     connection.prepare_cached(HISTORY)?.execute(params![
         id,
-        device.id,
+        device_id,
         school,
-        device.run,
-        device.seq,
-        at,
-        at,
+        run,
+        seq,
+        seq,
+        seq,
         &body[..]
     ])?;
-    connection.prepare_cached(RUN)?.execute(params![device.id, device.run, school, device.seq + 1, at])?;
+    connection.prepare_cached(RUN)?.execute(params![device_id, run, school, *seq + 1, seq])?;
     Ok(())
 }
