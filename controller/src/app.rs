@@ -178,7 +178,7 @@ pub async fn run(
         serving.spawn(serve(port, Arc::clone(&parts.refusals), counters, drain.clone()));
     }
     serving.spawn(control::serve(socket, parts.operations, drain.clone()));
-    start_tasks(&county, desk, parts.heard, &drain, &mut serving);
+    start_tasks(&county, desk, parts.heard, parts.booked, &drain, &mut serving);
     files::write_atomically(&folder.listen_json(), listen_json.as_bytes(), 0o644)
         .map_err(system("writing run/listen.json"))?;
     tracing::info!(county = %county.context.county.name, listen = %listen_json.trim(), "ready");
@@ -203,6 +203,7 @@ fn start_tasks(
     county: &OpenCounty,
     desk: Desk,
     heard: Arc<Heard>,
+    booked: Nudge,
     drain: &watch::Receiver<bool>,
     serving: &mut JoinSet<()>,
 ) {
@@ -215,7 +216,7 @@ fn start_tasks(
     let opening = TicketOpening::new(context(), desk, outbox.clone());
     let asking = InquiryOpening::new(context());
     let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
-    serving.spawn(drive(Arc::new(Reconciliation::new(context())), Nudge::default(), drain.clone()));
+    serving.spawn(drive(Arc::new(Reconciliation::new(context())), booked, drain.clone()));
     serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
     serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
     serving.spawn(drive(Arc::new(asking), inquiries, drain.clone()));
@@ -278,6 +279,7 @@ struct Parts {
     refusals: Arc<Refusals>,
     ingest: Arc<Ingest>,
     heard: Arc<Heard>,
+    booked: Nudge,
     operations: Arc<Operations>,
     agents: Router,
     enrollment: Router,
@@ -295,6 +297,7 @@ impl Parts {
         let signer = Arc::new(TimeSigner::new(listener, domain)?);
         let refusals = Arc::new(Refusals::new(Arc::clone(&county.context)));
         let heard = Arc::new(Heard::default());
+        let booked = Nudge::default();
         let ingest = Arc::new(Ingest::new(
             Arc::clone(&county.context),
             Arc::clone(&county.denylist),
@@ -330,10 +333,20 @@ impl Parts {
             sealing: Arc::clone(&county.sealing),
             webhooks: county.config.webhooks.clone(),
             desk: Desk::new(&addresses.console),
+            booked: booked.clone(),
             enrollment: addresses.enrollment.clone(),
             live: Box::new(move || json!({"streams": live.sessions.count()})),
         };
-        Ok(Self { verifier, refusals, ingest, heard, operations: Arc::new(operations), agents, enrollment })
+        Ok(Self {
+            verifier,
+            refusals,
+            ingest,
+            heard,
+            booked,
+            operations: Arc::new(operations),
+            agents,
+            enrollment,
+        })
     }
 }
 

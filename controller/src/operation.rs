@@ -34,6 +34,7 @@ use crate::{
     context::Context,
     desk::Desk,
     pki::{authority::Authority, hex, revoke::Denylist, sealing::SealingKey, tokens},
+    tasks::Nudge,
 };
 
 /// Items given at once; `next` leads to the rest.
@@ -233,6 +234,8 @@ pub struct Operations {
     pub webhooks: Webhooks,
     /// For tickets.
     pub desk: Desk,
+    /// Poked when something was booked; wakes whoever holds it against what is seen.
+    pub booked: Nudge,
     /// HOST:PORT of the enrolment port as devices see it.
     pub enrollment: String,
     /// What only the running controller knows; an empty object while it does not run.

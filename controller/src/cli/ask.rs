@@ -14,6 +14,7 @@ use crate::{
     county,
     desk::Desk,
     operation::{Operation, Operations, Page},
+    tasks::Nudge,
 };
 
 /// Does one operation and gives its answer.
@@ -61,6 +62,7 @@ async fn here(folder: &DataFolder) -> Result<Operations, Failure> {
         sealing: county.sealing,
         webhooks: county.config.webhooks,
         desk: Desk::new(&console),
+        booked: Nudge::default(),
         enrollment,
         live: Box::new(move || {
             let _held = &lock;

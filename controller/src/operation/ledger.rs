@@ -63,7 +63,9 @@ impl Operations {
         let set = set.as_deref().map(set_ref).transpose()?;
         let new = NewAsset { id: AssetId::from_bytes(self.context.new_id()), opening, set };
         let now = self.context.now();
-        Ok(json!(self.context.store.write(move |tx| asset_add(tx, &actor, &new, now)).await?))
+        let asset = self.context.store.write(move |tx| asset_add(tx, &actor, &new, now)).await?;
+        self.booked.poke();
+        Ok(json!(asset))
     }
 
     pub(super) async fn asset_list(&self, actor: Actor, after: Option<String>) -> Answer {

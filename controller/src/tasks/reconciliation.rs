@@ -1,7 +1,7 @@
 //! Holds what is booked against what is seen, set by set, and opens and ends cases of what differs.
 //!
-//! Nothing wakes it: a difference that was there for weeks may be found a minute late, and a look that finds all
-//! as it was writes nothing.
+//! A new card wakes it; what devices tell does not: a difference that was there for weeks may be found a minute late,
+//! and a look that finds all as it was writes nothing.
 
 use std::{sync::Arc, time::Duration};
 
