@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,6 +34,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 SEGMENT_HEADERS = 66
 # The kernel counts processor time in hundredths of a second, of which an agent uses a few in a minute.
 MINUTES_AT_LEAST = 5
+# Handshake, first inventory and its answer are over by then.
+SETTLED_SECS = 30
 # A school day: powered from half past seven to half past five.
 SCHOOL_DAY_SECS = 10 * 3600
 
@@ -84,8 +87,10 @@ def main():
 
 
 def measure(folder, agent, controller, zabbix, minutes, children):
-    ours = start_county(folder, agent, controller, children)
+    state, ours = start_county(folder, agent, controller, children)
     port, theirs = start_zabbix(folder, zabbix, children)
+    time.sleep(SETTLED_SECS)
+    first_contact = wire_bytes(ours)
     before = [cost(group) for group in ([ours], theirs())]
     started = time.monotonic()
     rounds = 0
@@ -96,7 +101,7 @@ def measure(folder, agent, controller, zabbix, minutes, children):
         time.sleep(max(0, min(next_round, started + minutes * 60) - time.monotonic()))
     span = time.monotonic() - started
     after = [cost(group) for group in ([ours], theirs())]
-    wire = wire_bytes(ours)
+    steady = wire_bytes(ours) - first_contact
 
     rows = []
     for name, group, old, new in zip(("bbt-agent", "zabbix_agentd"), ([ours], theirs()), before, after):
@@ -108,11 +113,17 @@ def measure(folder, agent, controller, zabbix, minutes, children):
     (_, a, b, c, _), (_, x, y, z, _) = rows
     print(f"{'ratio':14} {a / x:8.2f} {b / y:14.2f} {c / z:8.2f}")
     print(f"size of the stripped agent: {agent.stat().st_size:,} bytes")
-    if wire:
-        total, steady = wire
-        day = total + steady * (SCHOOL_DAY_SECS - span) / span
-        print(f"on the wire, headers and acks counted: {total:,.0f} bytes in {span:.0f} s from the first byte on,")
-        print(f"  so about {day / 1000:.0f} KB in a school day of {SCHOOL_DAY_SECS // 3600} hours")
+    day = first_contact + steady / span * SCHOOL_DAY_SECS
+    print(f"on the wire, headers and acks counted: {first_contact:,} bytes for the first contact, then {steady:,}")
+    print(f"  in {span:.0f} s with {frames(agent, state)}: about {day / 1000:.0f} KB in a school day of "
+          f"{SCHOOL_DAY_SECS // 3600} hours")
+
+
+def frames(agent, state):
+    """What was sent. A frame of state tells what changed, such as free room by 256 MiB: none on a quiet machine."""
+    command = [agent, "spool", "list", "--json", "--state", state]
+    kinds = Counter(frame["kind"] for frame in json.loads(subprocess.check_output(command))["items"])
+    return ", ".join(f"{count} frames of {kind}" for kind, count in sorted(kinds.items()))
 
 
 def start_county(folder, agent, controller, children):
@@ -146,7 +157,7 @@ def start_county(folder, agent, controller, children):
     log = open(folder / "agent.log", "w")
     child = subprocess.Popen([agent, "run", "--config", config], env=environment, stderr=log)
     children.append(child)
-    return child.pid
+    return state, child.pid
 
 
 def start_zabbix(folder, program, children):
@@ -232,26 +243,19 @@ def memory(processes):
 
 
 def wire_bytes(process):
-    """Bytes of the agent's connection so far, and those beyond the handshake and first inventory."""
+    """Bytes of the agent's connection so far."""
     listed = subprocess.run(["ss", "-tinpH", "state", "established"], text=True, capture_output=True).stdout
     blocks = re.split(r"\n(?=\S)", listed)
-    for block in blocks:
-        if f"pid={process}," not in block:
-            continue
+    mine = [block for block in blocks if f"pid={process}," in block]
+    if len(mine) != 1:
+        sys.exit(f"the agent has {len(mine)} connections, one is expected:\n{listed}")
 
-        def value(name):
-            found = re.search(rf"\b{name}:(\d+)", block)
-            return int(found[1]) if found else 0
+    def value(name):
+        found = re.search(rf"\b{name}:(\d+)", mine[0])
+        return int(found[1]) if found else 0
 
-        payload = value("bytes_sent") + value("bytes_received")
-        segments = value("segs_out") + value("segs_in")
-        total = payload + segments * SEGMENT_HEADERS
-        return total, total - FIRST_CONTACT_BYTES
-    return None
-
-
-# TLS handshake with both chains, Open, Welcome, full state and its ack: not repeated while the connection lasts.
-FIRST_CONTACT_BYTES = 12_000
+    segments = value("segs_out") + value("segs_in")
+    return value("bytes_sent") + value("bytes_received") + segments * SEGMENT_HEADERS
 
 
 if __name__ == "__main__":
