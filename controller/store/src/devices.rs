@@ -283,16 +283,6 @@ pub fn devices_revoked(tx: &mut Tx<'_>, actor: &Actor) -> Result<Vec<DeviceId>, 
     })
 }
 
-/// Whether a device was ever recorded here.
-pub fn device_known(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<bool, StoreError> {
-    permit(actor, Act::ReportDeliver)?;
-    let scope = device_scope(actor, "id", 2);
-    let mut params = vec![Value::from(id.as_bytes())];
-    params.extend(scope.value);
-    let sql = format!("SELECT 1 FROM device WHERE id = $1 AND {}", scope.sql);
-    Ok(tx.query_first(&sql, &params, |_| Ok(()))?.is_some())
-}
-
 /// The newest frame of samples: event time, the device's monotonic clock, the wire's bytes.
 pub fn newest_samples(
     tx: &mut Tx<'_>,

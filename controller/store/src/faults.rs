@@ -17,7 +17,10 @@ use bbt_domain::{
 };
 use serde::Serialize;
 
-use crate::{Row, StoreError, Tx, error::permit, params, scope::school_scope, sets::set_facts};
+use crate::{
+    Row, StoreError, Tx, error::permit, params, scope::school_scope, sets::set_facts,
+    tickets::ticket_state_of,
+};
 
 /// Ids for faults that may begin: one per kind, in the order of [`FaultKind::ALL`].
 pub type NewFaultIds = [FaultId; FaultKind::ALL.len()];
@@ -351,13 +354,9 @@ pub fn fault_story(tx: &mut Tx<'_>, actor: &Actor, id: FaultId) -> Result<Vec<Fa
 }
 
 fn line_of(row: &Row<'_>) -> Result<FaultLine, StoreError> {
-    let ticket = match row.bytes_opt(13)? {
+    let ticket = match row.array_opt(13, "a ticket's id")? {
         None => None,
-        Some(_) => {
-            let state =
-                TicketState::parse(&row.text(15)?).ok_or(StoreError::Damaged { what: "a ticket's state" })?;
-            Some((TicketId::from_bytes(row.array(13, "a ticket's id")?), row.text(14)?, state))
-        }
+        Some(id) => Some((TicketId::from_bytes(id), row.text(14)?, ticket_state_of(&row.text(15)?)?)),
     };
     Ok(FaultLine {
         id: FaultId::from_bytes(row.array(0, "a fault's id")?),
@@ -370,10 +369,7 @@ fn line_of(row: &Row<'_>) -> Result<FaultLine, StoreError> {
         reason: reason_of(&row.text(7)?)?,
         set: set_name_of(row, 8)?,
         ticket,
-        inquiry: match row.bytes_opt(16)? {
-            None => None,
-            Some(_) => Some(InquiryId::from_bytes(row.array(16, "an inquiry's id")?)),
-        },
+        inquiry: row.array_opt(16, "an inquiry's id")?.map(InquiryId::from_bytes),
     })
 }
 
@@ -381,7 +377,7 @@ pub(crate) fn kind_of(text: &str) -> Result<FaultKind, StoreError> {
     FaultKind::parse(text).ok_or(StoreError::Damaged { what: "a fault's kind" })
 }
 
-fn state_of(text: &str) -> Result<FaultState, StoreError> {
+pub(crate) fn state_of(text: &str) -> Result<FaultState, StoreError> {
     FaultState::parse(text).ok_or(StoreError::Damaged { what: "a fault's state" })
 }
 

@@ -517,10 +517,7 @@ const ENTRY: &str = "SELECT no, request, at_us, actor, school_id, asset_id, kind
     FROM ledger_entry";
 
 fn entry_of(row: &Row<'_>) -> Result<Entry, StoreError> {
-    let school = match row.bytes_opt(4)? {
-        Some(_) => Some(SchoolId::from_bytes(row.array(4, "an entry's school")?)),
-        None => None,
-    };
+    let school = row.array_opt(4, "an entry's school")?.map(SchoolId::from_bytes);
     Ok(Entry {
         no: row.int(0)?,
         request: Uuid::from_bytes(row.array(1, "an entry's request")?),

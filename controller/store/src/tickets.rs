@@ -179,10 +179,7 @@ pub(crate) fn ticket_open(
              LEFT JOIN contract_school x ON x.school_id = t.school_id WHERE t.id = $1",
             params![set.as_bytes()],
             |row| {
-                let contract = match row.bytes_opt(1)? {
-                    None => None,
-                    Some(_) => Some(ContractId::from_bytes(row.array(1, "a contract's id")?)),
-                };
+                let contract = row.array_opt(1, "a contract's id")?.map(ContractId::from_bytes);
                 Ok((SchoolId::from_bytes(row.array(0, "a school's id")?), contract))
             },
         )?
@@ -481,10 +478,7 @@ fn line_by(
 }
 
 fn line_of(row: &Row<'_>) -> Result<(TicketLine, Option<ContractId>), StoreError> {
-    let contract = match row.bytes_opt(8)? {
-        None => None,
-        Some(_) => Some(ContractId::from_bytes(row.array(8, "a contract's id")?)),
-    };
+    let contract = row.array_opt(8, "a contract's id")?.map(ContractId::from_bytes);
     let line = TicketLine {
         id: TicketId::from_bytes(row.array(0, "a ticket's id")?),
         no: row.text(1)?,
@@ -496,14 +490,11 @@ fn line_of(row: &Row<'_>) -> Result<(TicketLine, Option<ContractId>), StoreError
         reason: reason_of(&row.text(7)?)?,
         set: set_name_of(row, 11)?,
         contractor: row.text_opt(9)?,
-        fault_id: match row.bytes_opt(10)? {
-            None => None,
-            Some(_) => Some(FaultId::from_bytes(row.array(10, "a fault's id")?)),
-        },
+        fault_id: row.array_opt(10, "a fault's id")?.map(FaultId::from_bytes),
     };
     Ok((line, contract))
 }
 
-fn ticket_state_of(text: &str) -> Result<TicketState, StoreError> {
+pub(crate) fn ticket_state_of(text: &str) -> Result<TicketState, StoreError> {
     TicketState::parse(text).ok_or(StoreError::Damaged { what: "a ticket's state" })
 }

@@ -254,6 +254,16 @@ impl Row<'_> {
         bytes.and_then(|bytes| bytes.try_into().ok()).ok_or(StoreError::Damaged { what })
     }
 
+    /// As [`Row::array`], or NULL.
+    pub fn array_opt<const N: usize>(
+        &self,
+        column: usize,
+        what: &'static str,
+    ) -> Result<Option<[u8; N]>, StoreError> {
+        let bytes = self.bytes_opt(column)?;
+        bytes.map(|bytes| bytes.try_into().map_err(|_| StoreError::Damaged { what })).transpose()
+    }
+
     /// A time.
     pub fn time(&self, column: usize) -> Result<bbt_domain::time::UtcMicros, StoreError> {
         Ok(bbt_domain::time::UtcMicros::from_micros(self.int(column)?))
