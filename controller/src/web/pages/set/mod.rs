@@ -251,7 +251,7 @@ fn work(language: Language, file: &File) -> Vec<WorkRow> {
 }
 
 fn inquiry_words(language: Language, inquiry: &InquiryLine) -> String {
-    let state = language.text(&format!("set-inquiry-{}", inquiry.state.as_str()));
+    let state = words::inquiry_state(language, inquiry.state).word;
     match inquiry.answer {
         Some(answer) => language.with(
             "set-inquiry-answer",
