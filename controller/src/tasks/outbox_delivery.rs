@@ -84,7 +84,9 @@ impl Shared {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes one attempt and notes it.
     async fn attempt(&self, due: DueMessage) {
+        let _place = Place { shared: self, message: due.id };
         let at = self.context.now();
         let outcome = match self.target(&due) {
             Ok(target) => {
@@ -113,8 +115,6 @@ impl Shared {
                 }
             }
         }
-        self.under_way().remove(&due.id);
-        self.nudge.poke();
     }
 
     fn target(&self, due: &DueMessage) -> Result<Target, String> {
@@ -127,6 +127,19 @@ impl Shared {
             secret: WebhookSecret::parse(&secret).map_err(|error| error.to_string())?,
             granted_by_local: webhook.granted_by_local,
         })
+    }
+}
+
+/// The place of an attempt under way; given back however it ends.
+struct Place<'a> {
+    shared: &'a Shared,
+    message: MessageId,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.shared.under_way().remove(&self.message);
+        self.shared.nudge.poke();
     }
 }
 
