@@ -19,6 +19,7 @@ use bbt_store::{
     faults::{
         NewFaultIds, fault_analyze, fault_would_change, set_ids, sets_of_devices, sets_with_open_faults,
     },
+    meta::listening_note,
 };
 use tokio::time::Instant;
 
@@ -74,6 +75,10 @@ impl FaultAnalysis {
 
     async fn sweep(&self) -> Result<usize, StoreError> {
         let began = Instant::now();
+        // Silence before the controller listened is its own.
+        let (rules, now) = (self.context.rules(), self.context.now());
+        let note = move |tx: &mut bbt_store::Tx<'_>| listening_note(tx, &DECIDER, &rules.expected, now);
+        self.context.store.write(note).await?;
         let (mut after, mut changes) = (None, 0);
         loop {
             let sets = self.context.store.read(move |tx| set_ids(tx, &DECIDER, after, SETS_AT_ONCE)).await?;

@@ -18,7 +18,7 @@ use bbt_domain::{
 use serde::Serialize;
 
 use crate::{
-    Row, StoreError, Tx, error::permit, params, scope::school_scope, sets::set_facts,
+    Row, StoreError, Tx, error::permit, meta::listening, params, scope::school_scope, sets::set_facts,
     tickets::ticket_state_of,
 };
 
@@ -138,7 +138,8 @@ fn decide(
         },
     )?;
     let known = |kind| open.iter().find(|fault| fault.kind == kind).map(|fault| fault.known);
-    let changes = analyze(&Input { now, set: &facts, rules }, known);
+    let listening_since = listening(tx)?.map(|listening| listening.since);
+    let changes = analyze(&Input { now, set: &facts, rules, listening_since }, known);
     Ok((open, changes))
 }
 

@@ -2,6 +2,8 @@
 
 use bbt_domain::{
     access::{Act, Actor},
+    calendar::expected_on::ExpectedOn,
+    fault::listening::Listening,
     identity::TrustDomain,
     ids::Incarnation,
     time::UtcMicros,
@@ -63,6 +65,38 @@ pub fn commit_probe(tx: &mut Tx<'_>, actor: &Actor, now: UtcMicros) -> Result<()
     )?;
     Ok(())
 }
+
+/// Notes that the controller listens, and since when without interruption.
+pub fn listening_note(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    expected: &ExpectedOn,
+    now: UtcMicros,
+) -> Result<Listening, StoreError> {
+    permit(actor, Act::FaultDecide)?;
+    let listening = Listening::at(listening(tx)?, now, expected);
+    for (key, at) in [(LISTENING_SINCE, listening.since), (LISTENING_UNTIL, listening.until)] {
+        tx.execute(
+            "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            params![key, at.as_micros().to_string()],
+        )?;
+    }
+    Ok(listening)
+}
+
+/// What was noted by [`listening_note`]; `None` before the first time.
+pub(crate) fn listening(tx: &mut Tx<'_>) -> Result<Option<Listening>, StoreError> {
+    let mut time = |key| {
+        let text = value(tx, key)?;
+        let micros =
+            text.map(|text| text.parse().map_err(|_| StoreError::Damaged { what: "when it listened" }));
+        Ok::<_, StoreError>(micros.transpose()?.map(UtcMicros::from_micros))
+    };
+    Ok(time(LISTENING_SINCE)?.zip(time(LISTENING_UNTIL)?).map(|(since, until)| Listening { since, until }))
+}
+
+const LISTENING_SINCE: &str = "listening.since";
+const LISTENING_UNTIL: &str = "listening.until";
 
 fn value(tx: &mut Tx<'_>, key: &str) -> Result<Option<String>, StoreError> {
     tx.query_first("SELECT value FROM meta WHERE key = $1", params![key], |row| row.text(0))

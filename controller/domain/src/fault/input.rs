@@ -55,6 +55,8 @@ pub struct Input<'a> {
     pub now: UtcMicros,
     /// The set.
     pub set: &'a SetFacts,
+    /// Since when the controller listens without interruption; `None`: always.
+    pub listening_since: Option<UtcMicros>,
     /// When it should be on, thresholds and tolerances.
     pub rules: &'a Rules,
 }

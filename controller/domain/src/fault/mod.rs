@@ -6,6 +6,7 @@
 
 pub mod analysis;
 pub mod input;
+pub mod listening;
 pub mod policy;
 pub mod reason;
 mod rules;

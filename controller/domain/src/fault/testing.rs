@@ -19,6 +19,7 @@ pub(super) const GIB: u64 = 1 << 30;
 pub(super) struct Case {
     pub(super) set: SetFacts,
     pub(super) now: UtcMicros,
+    pub(super) listening_since: Option<UtcMicros>,
     rules: Rules,
 }
 
@@ -38,6 +39,7 @@ impl Case {
                 devices: vec![device],
             },
             now: UtcMicros::from_secs(0),
+            listening_since: None,
             rules: Rules::default(),
         }
     }
@@ -53,7 +55,7 @@ impl Case {
     }
 
     pub(super) fn input(&self) -> Input<'_> {
-        Input { now: self.now, set: &self.set, rules: &self.rules }
+        Input { now: self.now, set: &self.set, listening_since: self.listening_since, rules: &self.rules }
     }
 }
 

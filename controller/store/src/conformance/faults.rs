@@ -26,6 +26,7 @@ use crate::{
     inquiries::{
         InquiryLine, InquiryStep, inquiry_answer, inquiry_escalate, inquiry_list, inquiry_step, inquiry_steps,
     },
+    meta::listening_note,
     outbox::{Attempted, MessageState, message_attempted, messages_due, next_due},
     reports::{Delivery, Opening, reports_commit, session_start},
     sets::{SetRef, set_find, set_sealing},
@@ -44,6 +45,8 @@ exams![
     a_false_alarm_is_not_opened_again_by_the_same_fault,
     without_a_contract_there_is_a_ticket_and_nobody_to_tell,
     a_silent_set_is_a_question_and_never_a_ticket_by_itself,
+    a_controller_that_was_down_for_days_asks_nobody_for_its_own_silence,
+    a_question_stays_open_when_the_controller_was_down,
     a_set_that_is_heard_again_withdraws_the_question,
     broken_becomes_a_ticket_and_the_school_is_not_asked_again,
     not_used_is_asked_again_after_further_days,
@@ -291,6 +294,23 @@ impl County {
         self.exam.store.write(move |tx| inquiry_escalate(tx, &Actor::Local, id, &rules, &means, now)).await
     }
 
+    /// The controller is there.
+    async fn listen(&self) {
+        self.listen_at(self.now).await;
+    }
+
+    /// It was there for the day before, too.
+    async fn listen_all_day(&self) {
+        for hours in (0..24).rev() {
+            self.listen_at(self.now.minus(Duration::from_secs(3_600 * hours))).await;
+        }
+    }
+
+    async fn listen_at(&self, now: UtcMicros) {
+        let expected = self.rules.expected;
+        self.exam.store.write(move |tx| listening_note(tx, &DECIDER, &expected, now)).await.unwrap();
+    }
+
     fn days_later(&mut self, days: u64) {
         self.now = self.now.plus(Duration::from_secs(days * 86_400));
     }
@@ -430,6 +450,35 @@ async fn a_silent_set_is_a_question_and_never_a_ticket_by_itself(exam: Exam) {
     county.days_later(14);
     county.run().await;
     assert_eq!((county.inquiries().await.len(), county.tickets().await.len()), (1, 0));
+}
+
+async fn a_controller_that_was_down_for_days_asks_nobody_for_its_own_silence(exam: Exam) {
+    let mut county = County::begin(exam).await;
+    county.listen().await;
+    county.days_later(7);
+    county.listen().await;
+    county.run().await;
+    assert_eq!(county.inquiries().await, []);
+    for _ in 0..2 {
+        county.days_later(1);
+        county.listen_all_day().await;
+        county.run().await;
+    }
+    assert_eq!(county.inquiries().await, []);
+    county.days_later(1);
+    county.listen_all_day().await;
+    county.run().await;
+    assert_eq!(county.inquiries().await.len(), 1, "three days of listening later");
+}
+
+async fn a_question_stays_open_when_the_controller_was_down(exam: Exam) {
+    let mut county = County::begin(exam).await;
+    county.days_later(7);
+    county.run().await;
+    county.days_later(7);
+    county.listen().await;
+    county.run().await;
+    assert_eq!(county.inquiries().await[0].state, InquiryState::Open, "nobody was heard");
 }
 
 async fn a_set_that_is_heard_again_withdraws_the_question(exam: Exam) {
