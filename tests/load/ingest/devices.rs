@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use bbt_controller::{config::Limits, grpc::reports::UNDECIDED_BATCHES};
+use bbt_controller::grpc::reports::UNDECIDED_BATCHES;
 use bbt_proto::report::v1::{
     Ack, Batch, Code, Kind, StreamRequest, StreamResponse, stream_request, stream_response,
 };
@@ -15,7 +15,7 @@ use bbt_tests::{
     county::County,
     device::{Device, Stream, try_enroll},
 };
-use prost::{Message, bytes::Bytes};
+use prost::bytes::Bytes;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -56,13 +56,7 @@ impl Fleet {
     pub(crate) fn connect(&self, count: usize, samples: usize) -> Result<Connected> {
         let bodies = samples::bodies(samples);
         let senders = self.devices.iter().take(count).map(|device| {
-            Ok(Sender {
-                stream: device.open()?,
-                bodies: bodies.clone(),
-                seq: 0,
-                under_way: VecDeque::new(),
-                bytes: 0,
-            })
+            Ok(Sender { stream: device.open()?, bodies: bodies.clone(), seq: 0, under_way: VecDeque::new() })
         });
         Ok(Connected { senders: senders.collect::<Result<_>>()? })
     }
@@ -109,7 +103,6 @@ struct Sender {
     seq: u64,
     /// When each report without an ack was due, oldest first.
     under_way: VecDeque<Instant>,
-    bytes: usize,
 }
 
 impl Sender {
@@ -154,12 +147,6 @@ impl Sender {
         let body = self.bodies[self.seq as usize % self.bodies.len()].clone();
         let batch =
             Batch { frames: vec![self.stream.frame(self.seq, Kind::Samples, body)], ..Batch::default() };
-        self.bytes += batch.encoded_len();
-        ensure!(
-            self.bytes < Limits::default().device_burst_bytes as usize,
-            "a device has sent {} bytes, from here on the controller slows it down: take less --seconds",
-            self.bytes
-        );
         let request = StreamRequest { body: Some(stream_request::Body::Batch(batch)) };
         self.stream.requests.send(request).await.context("sending a batch")?;
         self.under_way.push_back(due);
