@@ -14,6 +14,7 @@ pub mod county;
 pub mod device;
 pub mod load_device;
 pub mod loop_disk;
+pub mod moved_clock;
 pub mod pc;
 pub mod pki;
 pub mod program;

@@ -122,6 +122,8 @@ pub struct Spooled {
     pub kind: wire::Kind,
     /// Its content.
     pub body: Vec<u8>,
+    /// When it was made, by the device's own clock.
+    pub wall_micros: i64,
     /// Whether the controller decided about it.
     pub decided: bool,
 }
@@ -142,7 +144,12 @@ pub fn spool(agent: &Agent) -> Result<BTreeMap<Key, Spooled>> {
         let key = (row.get(0)?, number(row, 1)?);
         let frame = wire::Frame::decode(row.get_ref(3)?.as_blob()?)
             .with_context(|| format!("reading {}", shown(key)))?;
-        let spooled = Spooled { kind: frame.kind(), body: frame.body.to_vec(), decided: row.get(2)? };
+        let spooled = Spooled {
+            kind: frame.kind(),
+            body: frame.body.to_vec(),
+            wall_micros: frame.wall_micros,
+            decided: row.get(2)?,
+        };
         all.insert(key, spooled);
     }
     Ok(all)
