@@ -43,6 +43,7 @@ use crate::{
         inquiry_opening::InquiryOpening,
         outbox_delivery::OutboxDelivery,
         reconciliation::Reconciliation,
+        store_watch::StoreWatch,
         ticket_opening::TicketOpening,
     },
     telemetry::{Health, LogHandle, filter},
@@ -223,6 +224,7 @@ fn start_tasks(
     let asking = InquiryOpening::new(context());
     let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
     serving.spawn(drive(Arc::new(Reconciliation::new(context())), booked, drain.clone()));
+    serving.spawn(drive(Arc::new(StoreWatch::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
     serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
     serving.spawn(drive(Arc::new(asking), inquiries, drain.clone()));
