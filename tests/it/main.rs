@@ -12,5 +12,6 @@ mod kills;
 mod ledger;
 mod metadata;
 mod outbox;
+mod power_loss;
 mod quickstart;
 mod refusals;

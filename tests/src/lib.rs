@@ -11,6 +11,8 @@ pub mod backlog;
 pub mod chance;
 pub mod contractor_stub;
 pub mod county;
+pub mod county_store;
+pub mod crash_vfs;
 pub mod device;
 pub mod load_device;
 pub mod loop_disk;

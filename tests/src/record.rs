@@ -3,7 +3,10 @@
 //! Tests compare the two. The county must hold what a device was told is committed, each report once; the
 //! device keeps its decided reports for a day and a half, so its spool tells what it was told.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
 use bbt_domain::seen::Seen;
@@ -11,7 +14,7 @@ use bbt_proto::report::v1 as wire;
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row};
 
-use crate::{agent::Agent, county::County};
+use crate::{agent::Agent, county::County, county_store};
 
 /// 16 raw bytes of a device or a run.
 pub type Id = [u8; 16];
@@ -48,7 +51,12 @@ impl CountyRecord {
     /// Reads the record. A report that stands in it twice, or that history holds and the table of seen ones
     /// does not, is an error.
     pub fn read(county: &County) -> Result<Self> {
-        let db = open(&county.data().join("county.db"))?;
+        Self::read_file(&county.data().join(county_store::FILE_NAME))
+    }
+
+    /// The same of a database that nobody writes.
+    pub fn read_file(path: &Path) -> Result<Self> {
+        let db = open(path)?;
         let mut record = Self {
             devices: column(&db, "SELECT id FROM device")?.into_iter().collect(),
             gaps: count(&db, "SELECT count(*) FROM gap")?,
@@ -168,6 +176,13 @@ pub fn backlog_but_usage(agent: &Agent) -> Result<u64> {
     count(&db, &format!("SELECT count(*) FROM frame WHERE decided_micros IS NULL AND kind <> {usage}"))
 }
 
+/// An error when SQLite finds fault with a database.
+pub fn ensure_integrity(path: &Path) -> Result<()> {
+    let finding: String = open(path)?.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    ensure!(finding == "ok", "{}: {finding}", path.display());
+    Ok(())
+}
+
 /// A report in words.
 pub fn shown((run, seq): Key) -> String {
     format!("report {seq} of run {}", hex(&run))
@@ -190,7 +205,7 @@ fn column(db: &Connection, query: &str) -> Result<Vec<Id>> {
     Ok(db.prepare(query)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-fn open(path: &std::path::Path) -> Result<Connection> {
+fn open(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db =
         Connection::open_with_flags(path, flags).with_context(|| format!("opening {}", path.display()))?;
