@@ -29,9 +29,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{MESSAGE_BYTES, convert, enrollment::peer_of, refusal};
+use super::{MESSAGE_BYTES, certificate_refusal, convert, device_of, peer_of, refusal, revoked, too_new};
 use crate::{
     ingest::{Ingest, Submitted, sessions::Session},
     listen::{DevicePeer, bucket::Bucket, refusals::Cause},
@@ -77,8 +77,7 @@ impl ReportService for Reports {
         request: Request<Streaming<StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let address = peer_of(&request)?;
-        let peer = request.extensions().get::<DevicePeer>().copied();
-        let peer = peer.ok_or_else(|| Status::unauthenticated("this port needs a device's certificate"))?;
+        let peer = device_of(&request)?;
         let mut messages = request.into_inner();
         let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
         let (opened, session) = stream.open(&mut messages).await?;
@@ -112,17 +111,13 @@ struct Opened {
 }
 
 impl Stream {
-    fn refuse(&self, code: Code, cause: Cause, message: String) -> Status {
+    fn refuse(&self, cause: Cause, message: String) -> Status {
         self.ingest.refusals.note(cause, self.address, Some(format!("device:{}", self.peer.device)));
-        refusal(code, cause, message)
+        refusal(cause, message)
     }
 
     fn revoked(&self) -> Status {
-        let message = format!(
-            "device {} was revoked by the county: it may report again when the county gives back its access",
-            self.peer.device
-        );
-        self.refuse(Code::PermissionDenied, Cause::Revoked, message)
+        self.refuse(Cause::Revoked, revoked(self.peer.device))
     }
 
     /// Takes the first message and records the session.
@@ -134,16 +129,12 @@ impl Stream {
             return Err(Status::invalid_argument("the first message of a stream is Open"));
         };
         if open.protocol_revision > PROTOCOL_REVISION {
-            let message = format!(
-                "protocol revision {} is newer than this controller's {PROTOCOL_REVISION}: update the controller first",
-                open.protocol_revision
-            );
-            return Err(self.refuse(Code::FailedPrecondition, Cause::ControllerTooOld, message));
+            return Err(self.refuse(Cause::ControllerTooOld, too_new(open.protocol_revision)));
         }
         let device = DeviceId::from_slice(&open.device_id).map_err(|error| invalid("device_id", error))?;
         if device != self.peer.device {
             let message = format!("the certificate is of device {}, Open names {device}", self.peer.device);
-            return Err(self.refuse(Code::PermissionDenied, Cause::OtherIdentity, message));
+            return Err(self.refuse(Cause::OtherIdentity, message));
         }
         let run = RunId::from_slice(&open.run_id).map_err(|error| invalid("run_id", error))?;
         let boot = open.os_boot.as_ref().map(|boot| boot.id.as_slice()).unwrap_or_default();
@@ -152,12 +143,10 @@ impl Stream {
             return Err(self.revoked());
         }
         let opening = self.opening(&open, run, boot);
-        let school = self.ingest.session_start(device, opening).await.map_err(|error| match error {
-            StoreError::NotFound { .. } => {
-                let message = format!("device {device} is not in this county's records: enrol it anew");
-                self.refuse(Code::PermissionDenied, Cause::UnknownDevice, message)
-            }
-            error => unavailable(&error),
+        let started = self.ingest.session_start(self.peer, opening).await;
+        let school = started.map_err(|error| unavailable(&error))?.map_err(|why| {
+            let (cause, message) = certificate_refusal(device, why);
+            self.refuse(cause, message)
         })?;
         Ok((Opened { run, boot, school }, self.ingest.sessions.open(device)))
     }

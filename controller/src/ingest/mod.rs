@@ -18,6 +18,7 @@ use bbt_domain::{
 use bbt_proto::report::v1::{Ack, Code, Verdict};
 use bbt_store::{
     Receipt, StoreError, Tx,
+    certificates::{CertificateRefusal, certificate_use},
     reports::{Delivery, Opening, reports_commit, session_start},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -26,7 +27,7 @@ use crate::{
     config::Limits,
     context::{Context, new_id},
     grpc::convert::BODY_BYTES,
-    listen::refusals::Refusals,
+    listen::{DevicePeer, refusals::Refusals},
     pki::{revoke::Denylist, signed_time::TimeSigner},
     tasks::fault_analysis::Heard,
 };
@@ -119,10 +120,18 @@ impl Ingest {
         }
     }
 
-    /// Records that a device opened a stream.
-    pub async fn session_start(&self, device: DeviceId, opening: Opening) -> Result<SchoolId, StoreError> {
-        let now = self.context.now();
-        self.context.store.write(move |tx| session_start(tx, &Actor::Device(device), &opening, now)).await
+    /// Records that a device opened a stream, unless its certificate is not good for that.
+    pub async fn session_start(
+        &self,
+        peer: DevicePeer,
+        opening: Opening,
+    ) -> Result<Result<SchoolId, CertificateRefusal>, StoreError> {
+        let (now, actor) = (self.context.now(), Actor::Device(peer.device));
+        let start = move |tx: &mut Tx<'_>| match certificate_use(tx, &actor, peer.serial, now)? {
+            Ok(()) => session_start(tx, &actor, &opening, now).map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        };
+        self.context.store.write(start).await
     }
 
     /// Queues a batch. Batches of one device, and so of one stream, are committed in the order of these calls.
