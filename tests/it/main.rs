@@ -11,6 +11,7 @@ mod house;
 mod kills;
 mod ledger;
 mod metadata;
+mod out_of_time;
 mod outbox;
 mod power_loss;
 mod quickstart;
