@@ -127,6 +127,8 @@ fn sleep_and_come_back(days: i64) -> Result<()> {
 
     clock.shift(0)?;
     county.serve()?;
+    // A controller may doubt a clock that leapt so far, until somebody looked at it.
+    drop(county.output(["clock", "accept"])?);
     agent.run()?;
     let back = eventually(CONNECTED_WITHIN, "a new certificate and a report after it", || {
         agent.ensure_running()?;
