@@ -111,6 +111,10 @@ pub enum Act {
     UsageRead,
     /// See what is wrong with the controller itself.
     TroubleRead,
+    /// Copy the whole county, keys too, into a file.
+    BackupMake,
+    /// Put the county back from a backup.
+    CountyRestore,
 }
 
 /// Whether `actor` may do `act`.
@@ -132,6 +136,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::CaseDecide
                 | Act::UsageRead
                 | Act::SetWrite
+                | Act::BackupMake
         ),
         Actor::Device(_) => act == Act::ReportDeliver,
         Actor::User { role: Role::CountyAdmin, .. } => matches!(
