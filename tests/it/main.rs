@@ -13,3 +13,4 @@ mod metadata;
 mod outbox;
 mod quickstart;
 mod refusals;
+mod restore;
