@@ -34,7 +34,7 @@ use crate::{
     config::{DataFolder, Webhooks},
     context::Context,
     desk::Desk,
-    pki::{authority::Authority, hex, revoke::Denylist, sealing::SealingKey, tokens},
+    pki::{authority::SharedAuthority, hex, revoke::Denylist, sealing::SealingKey, tokens},
     tasks::Nudge,
     trouble::Noted,
 };
@@ -234,7 +234,7 @@ pub struct Operations {
     /// Store, clock, county.
     pub context: Arc<Context>,
     /// Root and issuing key.
-    pub authority: Arc<Authority>,
+    pub authority: SharedAuthority,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -361,7 +361,7 @@ impl Operations {
             "version": env!("CARGO_PKG_VERSION"),
             "time": self.context.now(),
             "trust_domain": county.trust_domain,
-            "ca_sha256": hex(&self.authority.root_sha256()),
+            "ca_sha256": hex(&self.authority.load().root_sha256()),
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),
@@ -407,7 +407,7 @@ impl Operations {
             "uses": uses,
             "expires_at": token.expires_at,
             "enrollment": self.enrollment,
-            "ca_sha256": hex(&self.authority.root_sha256()),
+            "ca_sha256": hex(&self.authority.load().root_sha256()),
         }))
     }
 
