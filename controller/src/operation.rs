@@ -337,7 +337,7 @@ impl Operations {
     async fn backup(&self, actor: Actor, file: PathBuf) -> Result<Json, OperationError> {
         let failed = |error: &dyn std::fmt::Display| OperationError::Failed(error.to_string());
         let (backups, context) = (Arc::clone(&self.backups), Arc::clone(&self.context));
-        let (authority, folder) = (Arc::clone(&self.authority), self.folder.clone());
+        let (authority, folder) = (self.authority.load_full(), self.folder.clone());
         let make = move || {
             let made = backups.make(&context, &authority, &folder, &actor, &file);
             made.map(|made| (describe(&made, &file), actor))
