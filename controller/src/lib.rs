@@ -1,6 +1,7 @@
 //! bbt-controller: the county's side. Enrols devices, takes their reports, shows what is known.
 
 pub mod app;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;

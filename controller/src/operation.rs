@@ -3,10 +3,11 @@
 //! They come through the control socket, or, while the controller is not running, are done on the store
 //! directly; either way by this code.
 
+mod keys;
 mod ledger;
 mod work;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bbt_domain::{
     access::Actor,
@@ -30,6 +31,7 @@ use serde_json::{Value as Json, json};
 pub use ledger::AssetFields;
 
 use crate::{
+    clock::guard::GuardedClock,
     config::Webhooks,
     context::Context,
     desk::Desk,
@@ -173,6 +175,15 @@ pub enum Operation {
     },
     /// Whether the ledger is whole.
     LedgerVerify,
+    /// Takes over a new issuing intermediate.
+    CaAdopt {
+        /// PEM.
+        certificate: String,
+        /// PEM.
+        key: Secret,
+    },
+    /// Believes the system's clock as it is.
+    ClockAccept,
 }
 
 /// A secret on its way to be sealed. It is not printed.
@@ -226,6 +237,12 @@ pub struct Operations {
     pub context: Arc<Context>,
     /// Root and issuing key.
     pub authority: SharedAuthority,
+    /// The folder of their files.
+    pub pki: PathBuf,
+    /// The clock of `context`.
+    pub guard: Arc<GuardedClock>,
+    /// Poked when another intermediate signs; wakes whoever shows certificates.
+    pub exchange: Nudge,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -294,6 +311,8 @@ impl Operations {
             Operation::AssetList { after } => self.asset_list(actor, after).await,
             Operation::AssetShow { no } => self.asset_show(actor, &no).await,
             Operation::LedgerVerify => self.ledger_verify(actor).await,
+            Operation::CaAdopt { certificate, key } => self.ca_adopt(actor, certificate, key).await,
+            Operation::ClockAccept => self.clock_accept(actor).await,
         }
     }
 
@@ -326,6 +345,8 @@ impl Operations {
             "time": self.context.now(),
             "trust_domain": county.trust_domain,
             "ca_sha256": hex(&self.authority.load().root_sha256()),
+            "issuing_until": self.authority.load().until(),
+            "clock": self.context.clock.doubt().map_or_else(|| "ok".to_owned(), |doubt| doubt.to_string()),
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),

@@ -63,6 +63,9 @@ async fn here(folder: &DataFolder) -> Result<Operations, Failure> {
         webhooks: county.config.webhooks,
         desk: Desk::new(&console),
         booked: Nudge::default(),
+        pki: county.pki,
+        guard: county.guard,
+        exchange: Nudge::default(),
         enrollment,
         live: Box::new(move || {
             let _held = &lock;

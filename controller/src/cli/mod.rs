@@ -7,6 +7,7 @@
 mod ask;
 mod check;
 mod init;
+mod keys;
 mod ledger;
 mod lists;
 mod table;
@@ -75,6 +76,12 @@ enum Command {
     /// The ledger that its cards are made of.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// The county's certificate authority.
+    #[command(subcommand)]
+    Ca(keys::Ca),
+    /// The controller's clock.
+    #[command(subcommand)]
+    Clock(keys::Clock),
 }
 
 /// How an answer is printed.
@@ -121,6 +128,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Ticket(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Asset(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Ledger(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Ca(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Clock(command) => one_thread()?.block_on(command.run(&folder)),
     }
 }
 

@@ -258,6 +258,11 @@ impl DataFolder {
         self.run().join("listen.json")
     }
 
+    /// The newest time that the controller ever gave.
+    pub fn clock_mark(&self) -> PathBuf {
+        self.0.join("clock.mark")
+    }
+
     /// Revocations, never rewound by a restore.
     pub fn revocations(&self) -> PathBuf {
         self.0.join("revocations.log")

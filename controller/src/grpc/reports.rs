@@ -35,6 +35,7 @@ use super::{MESSAGE_BYTES, certificate_refusal, convert, device_of, peer_of, ref
 use crate::{
     ingest::{Ingest, Submitted, sessions::Session},
     listen::{DevicePeer, bucket::Bucket, refusals::Cause},
+    pki::signed_time::TimeSigner,
 };
 
 /// Batches of one stream that wait for their verdicts.
@@ -79,7 +80,8 @@ impl ReportService for Reports {
         let address = peer_of(&request)?;
         let peer = device_of(&request)?;
         let mut messages = request.into_inner();
-        let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
+        let signer = self.ingest.signer.load_full();
+        let stream = Stream { ingest: Arc::clone(&self.ingest), signer, peer, address };
         let (opened, session) = stream.open(&mut messages).await?;
         let (answers, out) = mpsc::channel(ANSWERS);
         let welcome = stream_response::Body::Welcome(stream.welcome());
@@ -98,6 +100,8 @@ impl ReportService for Reports {
 /// One device's stream.
 struct Stream {
     ingest: Arc<Ingest>,
+    /// Of all times of this stream.
+    signer: Arc<TimeSigner>,
     peer: DevicePeer,
     address: std::net::IpAddr,
 }
@@ -169,8 +173,8 @@ impl Stream {
     fn welcome(&self) -> Welcome {
         Welcome {
             incarnation: self.ingest.context.county.incarnation.as_bytes().to_vec(),
-            time: self.ingest.signer.shared(self.ingest.context.now()),
-            signer_chain: self.ingest.signer.chain(),
+            time: self.signer.shared(),
+            signer_chain: self.signer.chain(),
             contact_window_secs: self.ingest.sessions.contact_window_secs(),
             max_undecided_batches: UNDECIDED_BATCHES,
             max_undecided_bytes: UNDECIDED_BYTES,
@@ -187,7 +191,8 @@ impl Stream {
         mut drain: watch::Receiver<bool>,
     ) -> Result<(), Status> {
         let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
-        let answering = tokio::spawn(answer(Arc::clone(&self.ingest), waiting, answers));
+        let answering =
+            tokio::spawn(answer(Arc::clone(&self.ingest), Arc::clone(&self.signer), waiting, answers));
         let now = Instant::now();
         let limits = &self.ingest.limits;
         let mut bucket = Bucket::new(limits.device_bytes_per_sec, limits.device_burst_bytes, now);
@@ -273,11 +278,12 @@ impl Stream {
 /// Sends the verdicts of each batch once its commit is on disk, in the order of the batches.
 async fn answer(
     ingest: Arc<Ingest>,
+    signer: Arc<TimeSigner>,
     mut waiting: mpsc::Receiver<(Submitted, OwnedSemaphorePermit)>,
     answers: Answers,
 ) {
     while let Some((submitted, held)) = waiting.recv().await {
-        let ack = ingest.decided(submitted).await;
+        let ack = ingest.decided(submitted, &signer).await;
         drop(held);
         let body = Some(stream_response::Body::Ack(ack));
         if answers.send(Ok(StreamResponse { body })).await.is_err() {

@@ -6,6 +6,8 @@
 //! [`ticket_opening`] and [`inquiry_opening`], which wake [`outbox_delivery`]. A nudge that is lost costs the
 //! time until the timer, nothing else. [`reconciliation`] goes by its timer alone.
 
+pub mod certificate_renewal;
+pub mod clock_mark;
 mod driver;
 pub mod fault_analysis;
 pub mod inquiry_opening;
