@@ -1,6 +1,6 @@
 //! The composition root: build, start, drain. Nothing else wires parts together.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use bbt_proto::{
@@ -31,7 +31,9 @@ use crate::{
     grpc::{MESSAGE_BYTES, enrollment::Enrollment, issuing::Issuing, renewal::Renewal, reports::Reports},
     ingest::Ingest,
     listen::{
+        CONNECTION_AGE,
         accept::{Port, PortCounters, Security, serve},
+        places::{Caps, Requests},
         refusals::Refusals,
         tls::DeviceVerifier,
     },
@@ -39,12 +41,13 @@ use crate::{
     tasks::{
         Nudge,
         certificate_renewal::CertificateRenewal,
-        clock_mark::ClockMark,
+        clock_watch::ClockWatch,
         drive,
         fault_analysis::{FaultAnalysis, Heard},
         inquiry_opening::InquiryOpening,
         outbox_delivery::OutboxDelivery,
         reconciliation::Reconciliation,
+        store_watch::StoreWatch,
         ticket_opening::TicketOpening,
     },
     telemetry::{Health, LogHandle, filter},
@@ -53,12 +56,35 @@ use crate::{
 
 /// Largest message about a certificate: a token, a request and some evidence have two kilobytes.
 const ENROLLMENT_MESSAGE_BYTES: usize = 16 << 10;
-/// Connections of people: each county has some dozens at its desks, schools some hundreds.
-const CONSOLE_CONNECTIONS: usize = 2_048;
-/// Connections of devices that enrol.
-const ENROLLMENT_CONNECTIONS: usize = 512;
-/// Connections of monitoring.
-const ADMIN_CONNECTIONS: usize = 64;
+/// People: each county has some dozens at its desks, schools some hundreds, and a browser has up to six connections.
+/// A page is there at once; what is under way at once is what lines are slow for.
+const CONSOLE_CAPS: Caps = Caps {
+    connections: 2_048,
+    per_address: 256,
+    arrivals_per_sec: 32,
+    requests: Some(Requests { at_once: 256, per_address: 64, per_sec: 50 }),
+};
+/// Devices that enrol: a computer room at once.
+const ENROLLMENT_CAPS: Caps = Caps {
+    connections: 512,
+    per_address: 128,
+    arrivals_per_sec: 32,
+    requests: Some(Requests { at_once: 256, per_address: 128, per_sec: 50 }),
+};
+/// Monitoring, all of it from this machine.
+const ADMIN_CAPS: Caps = Caps { connections: 64, per_address: 64, arrivals_per_sec: 1_000, requests: None };
+/// Devices a second from one address: at this speed a school of hundreds is back within its burst.
+const DEVICE_ARRIVALS_PER_SEC: u32 = 32;
+/// An answer to a device that enrols is there within seconds.
+const ENROLLMENT_REQUEST: Duration = Duration::from_secs(30);
+/// The longest file of a list, some megabytes, on a line of 100 kbit/s; forms are given less by the console itself.
+const CONSOLE_REQUEST: Duration = Duration::from_secs(300);
+/// Metrics are there at once.
+const ADMIN_REQUEST: Duration = Duration::from_secs(30);
+/// What a device may send ahead of what was read: one full message and its frame headers.
+const DEVICE_WINDOW: u32 = 320 << 10;
+/// What others may: HTTP/2's own beginning, four of the largest forms and enrolments.
+const OTHERS_WINDOW: u32 = 64 << 10;
 
 /// Why the controller did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +148,6 @@ pub async fn run(
     let exchange = Nudge::default();
     let parts = Parts::build(&county, &certificates, &addresses, &exchange, drain.clone());
     let limits = &county.config.limits;
-    let per_address = limits.connections_per_address;
     let ports = [
         Port {
             name: "agents",
@@ -132,8 +157,14 @@ pub async fn run(
                 denylist: Arc::clone(&county.denylist),
             },
             http1: false,
-            connections: limits.agent_connections as usize,
-            per_address,
+            caps: Caps {
+                connections: limits.agent_connections as usize,
+                per_address: limits.connections_per_address,
+                arrivals_per_sec: DEVICE_ARRIVALS_PER_SEC,
+                requests: None,
+            },
+            window_bytes: DEVICE_WINDOW,
+            request_life: CONNECTION_AGE,
             router: parts.agents,
             listener: agents,
         },
@@ -141,8 +172,9 @@ pub async fn run(
             name: "enrollment",
             security: Security::Server(Arc::clone(&certificates.enrollment)),
             http1: false,
-            connections: ENROLLMENT_CONNECTIONS,
-            per_address,
+            caps: ENROLLMENT_CAPS,
+            window_bytes: OTHERS_WINDOW,
+            request_life: ENROLLMENT_REQUEST,
             router: parts.enrollment,
             listener: enrollment,
         },
@@ -150,8 +182,9 @@ pub async fn run(
             name: "console",
             security: Security::Server(Arc::clone(&certificates.console)),
             http1: true,
-            connections: CONSOLE_CONNECTIONS,
-            per_address,
+            caps: CONSOLE_CAPS,
+            window_bytes: OTHERS_WINDOW,
+            request_life: CONSOLE_REQUEST,
             router: web::router(Arc::clone(&county.context), desk.clone()),
             listener: console,
         },
@@ -159,8 +192,9 @@ pub async fn run(
             name: "admin",
             security: Security::Plain,
             http1: true,
-            connections: ADMIN_CONNECTIONS,
-            per_address,
+            caps: ADMIN_CAPS,
+            window_bytes: OTHERS_WINDOW,
+            request_life: ADMIN_REQUEST,
             router: Router::new(),
             listener: admin,
         },
@@ -178,7 +212,7 @@ pub async fn run(
     }
     serving.spawn(control::serve(socket, parts.operations, drain.clone()));
     start_tasks(&county, desk, parts.heard, parts.booked, &drain, &mut serving);
-    let renewal = CertificateRenewal::new(Arc::clone(&certificates));
+    let renewal = CertificateRenewal::new(Arc::clone(&county.context), Arc::clone(&certificates));
     serving.spawn(drive(Arc::new(renewal), exchange, drain.clone()));
     files::write_atomically(&folder.listen_json(), listen_json.as_bytes(), 0o644)
         .map_err(system("writing run/listen.json"))?;
@@ -222,9 +256,10 @@ fn start_tasks(
     let opening = TicketOpening::new(context(), desk, outbox.clone());
     let asking = InquiryOpening::new(context());
     let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
-    let mark = ClockMark::new(Arc::clone(&county.guard));
-    serving.spawn(drive(Arc::new(mark), Nudge::default(), drain.clone()));
+    let watch = ClockWatch::new(context(), Arc::clone(&county.guard));
+    serving.spawn(drive(Arc::new(watch), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(Reconciliation::new(context())), booked, drain.clone()));
+    serving.spawn(drive(Arc::new(StoreWatch::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
     serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
     serving.spawn(drive(Arc::new(asking), inquiries, drain.clone()));
@@ -310,7 +345,7 @@ impl Parts {
             denylist(),
             Arc::clone(&refusals),
             signer(),
-            county.config.limits.clone(),
+            &county.config.limits,
             Arc::clone(&heard),
         ));
 

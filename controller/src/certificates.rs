@@ -87,6 +87,11 @@ impl Certificates {
         })
     }
 
+    /// What signs now.
+    pub fn authority(&self) -> Arc<Authority> {
+        self.source.authority.load_full()
+    }
+
     /// Who is let in on the devices' port.
     pub fn verifier(&self) -> &Arc<DeviceVerifier> {
         &self.source.verifier

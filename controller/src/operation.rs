@@ -37,6 +37,7 @@ use crate::{
     desk::Desk,
     pki::{authority::SharedAuthority, hex, revoke::Denylist, sealing::SealingKey, tokens},
     tasks::Nudge,
+    trouble::Noted,
 };
 
 /// Items given at once; `next` leads to the rest.
@@ -350,7 +351,8 @@ impl Operations {
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),
-            "store": self.context.store.health().err().unwrap_or_else(|| "ok".to_owned()),
+            "store": self.context.store.health().err().map_or_else(|| "ok".to_owned(), |failing| failing.reason),
+            "troubles": self.context.troubles.all().iter().map(Noted::to_json).collect::<Vec<_>>(),
             "live": (self.live)(),
         }))
     }

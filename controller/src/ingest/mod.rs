@@ -1,6 +1,8 @@
 //! From a batch to its verdicts: check, deduplicate, merge, commit, and only then decide.
 
+pub mod in_flight;
 pub mod sessions;
+pub mod speed;
 
 use std::{
     sync::{
@@ -21,7 +23,6 @@ use bbt_store::{
     certificates::{CertificateRefusal, certificate_use},
     reports::{Delivery, Opening, reports_commit, session_start},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     config::Limits,
@@ -34,7 +35,9 @@ use crate::{
     },
     tasks::fault_analysis::Heard,
 };
+use in_flight::InFlight;
 use sessions::Sessions;
+use speed::Speeds;
 
 /// A device whose reports could not be stored asks again after this long.
 const RETRY_AFTER_MS: u32 = 5_000;
@@ -51,13 +54,14 @@ pub struct Ingest {
     pub signer: SharedSigner,
     /// Open streams.
     pub sessions: Arc<Sessions>,
-    /// How much is taken at once.
-    pub limits: Limits,
     /// What was taken.
     pub counters: Counters,
     /// Told of each committed batch.
     pub heard: Arc<Heard>,
-    in_flight: Arc<Semaphore>,
+    /// Bytes under way.
+    pub in_flight: InFlight,
+    /// How fast each device may go.
+    pub speeds: Speeds,
 }
 
 /// What was taken since the start.
@@ -73,6 +77,8 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Batches that could not be stored.
     pub failed: AtomicU64,
+    /// Batches of history for which there was no room.
+    pub shed: AtomicU64,
     /// Microseconds from a batch's arrival to its commit, all batches together.
     pub commit_micros: AtomicU64,
     /// Batches decided.
@@ -96,10 +102,11 @@ impl Ingest {
         denylist: Arc<Denylist>,
         refusals: Arc<Refusals>,
         signer: SharedSigner,
-        limits: Limits,
+        limits: &Limits,
         heard: Arc<Heard>,
     ) -> Self {
-        let in_flight = Arc::new(Semaphore::new(limits.in_flight_bytes as usize));
+        let in_flight = InFlight::new(limits.in_flight_bytes);
+        let speeds = Speeds::new(limits);
         let sessions = Arc::new(Sessions::default());
         Self {
             context,
@@ -107,19 +114,10 @@ impl Ingest {
             refusals,
             signer,
             sessions,
-            limits,
             counters: Counters::default(),
             heard,
             in_flight,
-        }
-    }
-
-    /// Waits until `bytes` more may be under way in all streams together.
-    pub async fn hold_bytes(&self, bytes: u32) -> OwnedSemaphorePermit {
-        // The semaphore is never closed and holds more than one message.
-        match Arc::clone(&self.in_flight).acquire_many_owned(bytes).await {
-            Ok(permit) => permit,
-            Err(_) => std::future::pending().await,
+            speeds,
         }
     }
 
@@ -197,6 +195,13 @@ impl Ingest {
             extend(&mut verdicts, run, seq, code, reason);
         }
         Ack { verdicts, retry_after_ms, time }
+    }
+
+    /// The answer to a batch of history for which there is no room now.
+    pub fn later(&self, signer: &TimeSigner) -> Ack {
+        self.counters.shed.fetch_add(1, Ordering::Relaxed);
+        let time = signer.shared();
+        Ack { verdicts: Vec::new(), retry_after_ms: RETRY_AFTER_MS, time }
     }
 
     fn count(&self, code: Code) {

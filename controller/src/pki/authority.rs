@@ -27,6 +27,10 @@ use super::{PkiError, hex, random, read, sha256, validity, write_private};
 const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
 /// Life of an issuing intermediate; it is replaced yearly and stays good for what it signed.
 const INTERMEDIATE_LIFE: Duration = Duration::from_secs(3 * 365 * 86_400);
+/// An intermediate is to be replaced when it is this old,
+const REPLACED_AFTER: Duration = Duration::from_secs(365 * 86_400);
+/// or ends within this long: a certificate of a device that it signs then would be cut short.
+const REPLACED_BEFORE: Duration = Duration::from_secs(182 * 86_400);
 /// Certificates begin this much before they are made: clocks of devices and browsers are never quite right.
 pub(super) const BACKDATE: Duration = Duration::from_secs(3_600);
 
@@ -97,6 +101,11 @@ impl Authority {
     /// When what signs now ends; nothing that it signs is good for longer.
     pub fn until(&self) -> UtcMicros {
         self.span.1
+    }
+
+    /// Whether a person should replace what signs now.
+    pub fn is_to_be_replaced(&self, now: UtcMicros) -> bool {
+        now >= self.since().plus(REPLACED_AFTER) || now.plus(REPLACED_BEFORE) >= self.until()
     }
 
     /// When what signs now was made.

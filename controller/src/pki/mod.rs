@@ -6,7 +6,7 @@
 
 pub mod authority;
 pub mod issue;
-mod lint;
+pub(crate) mod lint;
 pub mod proof;
 pub mod revoke;
 pub mod rotation;

@@ -6,17 +6,31 @@ use std::{sync::Arc, time::Duration};
 use bbt_store::StoreError;
 
 use super::Task;
-use crate::certificates::Certificates;
+use crate::{
+    certificates::Certificates,
+    context::Context,
+    trouble::{Kind, Trouble},
+};
 
 /// See the head of the module.
 pub struct CertificateRenewal {
+    context: Arc<Context>,
     certificates: Arc<Certificates>,
 }
 
 impl CertificateRenewal {
     /// Of the running controller.
-    pub fn new(certificates: Arc<Certificates>) -> Self {
-        Self { certificates }
+    pub fn new(context: Arc<Context>, certificates: Arc<Certificates>) -> Self {
+        Self { context, certificates }
+    }
+
+    fn tell(&self) {
+        let (authority, now) = (self.certificates.authority(), self.context.now());
+        if authority.is_to_be_replaced(now) {
+            self.context.troubles.raise(Trouble::IntermediateOld { until: authority.until() }, now);
+        } else {
+            self.context.troubles.clear(Kind::IntermediateOld);
+        }
     }
 }
 
@@ -25,6 +39,7 @@ impl Task for CertificateRenewal {
     const EVERY: Duration = Duration::from_secs(3_600);
 
     async fn run(&self) -> Result<Option<Duration>, StoreError> {
+        self.tell();
         let certificates = Arc::clone(&self.certificates);
         // A panic of the blocking thread is told by the runtime.
         match tokio::task::spawn_blocking(move || certificates.refresh()).await {

@@ -207,7 +207,13 @@ async fn county(home: &std::path::Path, clock: Arc<ManualClock>) -> Arc<Context>
     };
     store.write(make).await.unwrap();
     let guard = GuardedClock::open(&home.join("clock.mark"), clock, START).unwrap();
-    Arc::new(Context { store, clock: Arc::new(guard), county, rules: Arc::default() })
+    Arc::new(Context {
+        store,
+        clock: Arc::new(guard),
+        county,
+        rules: Arc::default(),
+        troubles: Arc::default(),
+    })
 }
 
 /// A classroom PC: its key, and the certificate of it.

@@ -73,7 +73,13 @@ impl County {
             language: String::new(),
         };
         store.write(move |tx: &mut Tx<'_>| person_add(tx, &Actor::Local, &person, now)).await.unwrap();
-        let context = Arc::new(Context { store, clock: clock.clone(), county, rules: Arc::default() });
+        let context = Arc::new(Context {
+            store,
+            clock: clock.clone(),
+            county,
+            rules: Arc::default(),
+            troubles: Arc::default(),
+        });
         let router = crate::web::router(context.clone(), Desk::new("county.example:8443"));
         Self { context, clock, router, _folder: folder }
     }
