@@ -16,3 +16,4 @@ mod outbox;
 mod power_loss;
 mod quickstart;
 mod refusals;
+mod restore;
