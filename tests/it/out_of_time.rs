@@ -164,8 +164,8 @@ impl Pair {
 
         clock.shift(0)?;
         county.serve()?;
-        // A controller may doubt a clock that leapt so far, until somebody looked at it.
-        drop(county.output(["clock", "accept"])?);
+        // A controller doubts a clock that leapt so far, until somebody said that it is right.
+        county.cli(["clock", "accept"])?;
         Ok(Self { county, agent, first_end, _clock: clock })
     }
 
