@@ -11,6 +11,7 @@ pub mod backlog;
 pub mod chance;
 pub mod contractor_stub;
 pub mod county;
+pub mod der;
 pub mod device;
 pub mod load_device;
 pub mod loop_disk;
