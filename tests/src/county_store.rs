@@ -15,7 +15,8 @@ use bbt_domain::{
 };
 use bbt_store::{
     Receipt, Store,
-    enrollment::{Enrolling, NewCertificate, NewToken, device_enroll, token_create},
+    certificates::NewCertificate,
+    enrollment::{Enrolling, NewToken, device_enroll, token_create},
     meta::{County, county_create},
     reports::{Delivery, Opening, reports_commit, session_start},
     schools::school_add,
