@@ -21,6 +21,7 @@ use tokio::{
 use tonic::service::Routes;
 
 use crate::{
+    backup::Backups,
     config::{Config, DRAIN, DataFolder},
     context::Context,
     contractor::Webhook,
@@ -152,8 +153,9 @@ pub async fn run(
         Addresses::of(&county.config, &agents, &enrollment, &console).map_err(system("reading the ports"))?;
     let desk = Desk::new(&addresses.console);
 
+    let backups = Arc::new(Backups::default());
     let (stop, drain) = watch::channel(false);
-    let parts = Parts::build(&county, &listener, &addresses, drain.clone())?;
+    let parts = Parts::build(folder, &county, &backups, &listener, &addresses, drain.clone())?;
     let clock = Arc::clone(&county.context.clock);
     let limits = &county.config.limits;
     let swap = |config| Arc::new(ArcSwap::from_pointee(config));
@@ -330,7 +332,9 @@ struct Parts {
 
 impl Parts {
     fn build(
+        folder: &DataFolder,
         county: &OpenCounty,
+        backups: &Arc<Backups>,
         listener: &issue::Listener,
         addresses: &Addresses,
         drain: watch::Receiver<bool>,
@@ -385,6 +389,8 @@ impl Parts {
             webhooks: county.config.webhooks.clone(),
             desk: Desk::new(&addresses.console),
             booked: booked.clone(),
+            folder: folder.clone(),
+            backups: Arc::clone(backups),
             enrollment: addresses.enrollment.clone(),
             live: Box::new(move || json!({"streams": live.sessions.count()})),
         };

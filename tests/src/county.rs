@@ -93,9 +93,18 @@ impl County {
 
     /// The same at an address that is not this machine's own, for a controller that is started elsewhere.
     pub fn init_at(address: Ipv4Addr) -> Result<Self> {
+        Self::init_in(address, Vec::new())
+    }
+
+    /// The same by a clock of its own, by which it goes on running.
+    pub fn init_by(clock: &MovedClock) -> Result<Self> {
+        let environment = clock.environment().map(|(key, value)| (key.to_owned(), value)).to_vec();
+        Self::init_in(own_address(), environment)
+    }
+
+    fn init_in(address: Ipv4Addr, environment: Vec<(String, String)>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bbt-county-").tempdir().context("making a folder")?;
-        let (environment, wrapper) = (Vec::new(), Vec::new());
-        let county = Self { folder, address, environment, wrapper, listen: None, server: None };
+        let county = Self { folder, address, environment, wrapper: Vec::new(), listen: None, server: None };
         let password = county.folder.path().join("password");
         fs::write(&password, PASSWORD).with_context(|| format!("writing {}", password.display()))?;
         let name = county.address.to_string();

@@ -258,6 +258,11 @@ impl DataFolder {
         self.run().join("listen.json")
     }
 
+    /// What a restore lays ready.
+    pub fn restoring(&self) -> PathBuf {
+        self.0.join("restore")
+    }
+
     /// Revocations, never rewound by a restore.
     pub fn revocations(&self) -> PathBuf {
         self.0.join("revocations.log")
