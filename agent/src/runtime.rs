@@ -1,8 +1,8 @@
 //! The composition root: everything `run` is made of, and the loop that keeps it going.
 //!
-//! One thread. Three things go on side by side: the schedule (collect, sample, append), the uplink (send,
-//! decide) and the signals. They meet in the spool and nowhere else, except that a new stream asks for the full
-//! state. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
+//! One thread. Four things go on side by side: the schedule (collect, sample, append), the uplink (send, decide),
+//! the upkeep of the identity, and the signals. Schedule and uplink meet in the spool and nowhere else, except that
+//! a new stream asks for the full state; uplink and upkeep meet in what they watch of each other. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
 
 use std::{
     pin::pin,
@@ -24,7 +24,12 @@ use crate::{
     collect::{self, Runner, Section, load::Sampler, usage::Usage},
     config::Config,
     folder::{Folder, FolderError},
-    identity::{IdentityError, clock::Clock, keystore, trust},
+    identity::{
+        IdentityError,
+        clock::Clock,
+        keystore, next,
+        upkeep::{Credentials, Standing, Upkeep},
+    },
     platform::Platform,
     report::{self, StateTracker},
     schedule::{Intervals, Schedule, Task},
@@ -90,11 +95,13 @@ async fn run_until(
     let mut stop = pin!(stop);
     state.prepare()?;
     let _lock = state.lock()?;
+    next::repair(state)?;
     let identity = keystore::load(state)?;
     let clock = Arc::new(Clock::new(platform.clone()));
     clock.raise_floor(identity.valid_secs.0.saturating_mul(1_000_000));
-    let tls = trust::device_config(&identity, clock.clone())
+    let credentials = Credentials::new(identity, &clock)
         .map_err(|source| RunError::Tls { folder: state.identity().display().to_string(), source })?;
+    let identity = &credentials.identity;
 
     let boot = platform.boot();
     let record = BootRecord::begin(state, boot);
@@ -119,7 +126,7 @@ async fn run_until(
     let controller = identity.agent_addresses.first().map(ToString::to_string);
     let mut reporter = Reporter::new(platform.clone(), clock.clone(), spool.clone(), record, controller);
     let worked = {
-        let parts = Parts { state, config, platform, clock, identity, tls, origin, spool: spool.clone() };
+        let parts = Parts { state, config, platform, clock, credentials, origin, spool: spool.clone() };
         tokio::select! {
             error = work(parts, &mut reporter) => Err(error),
             () = &mut stop => Ok(()),
@@ -145,15 +152,14 @@ struct Parts<'a> {
     config: &'a Config,
     platform: Arc<dyn Platform>,
     clock: Arc<Clock>,
-    identity: keystore::Identity,
-    tls: Arc<rustls::ClientConfig>,
+    credentials: Credentials,
     origin: Origin,
     spool: Handle,
 }
 
 /// Collects and sends; comes back only when it cannot go on.
 async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
-    let Parts { state, config, platform, clock, identity, tls, origin, spool } = parts;
+    let Parts { state, config, platform, clock, credentials, origin, spool } = parts;
     match spool.contact().await {
         Ok(contact) => clock.raise_floor(contact.signed_micros.unwrap_or(i64::MIN)),
         Err(error) => return error.into(),
@@ -166,19 +172,15 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
     }
     let (full_state, mut full_state_asked) = mpsc::channel::<FullStateRequest>(1);
     let (link, mut link_seen) = watch::channel(Link::default());
-    let setting = Setting {
-        evidence: report::evidence(&reporter.latest),
-        identity,
-        tls,
-        clock,
-        spool: spool.clone(),
-        origin,
-        agent_version: VERSION,
-        full_state,
-    };
-    // On its own, so that a collector that takes its time holds up no report; dropped, it ends.
-    let mut uplink = JoinSet::new();
-    uplink.spawn(uplink::run(setting, platform.clone(), link));
+    let evidence = report::evidence(&reporter.latest);
+    let upkeep = Upkeep::new(state, platform.clone(), clock.clone(), evidence.clone(), credentials);
+    let (credentials, mut standing) = (upkeep.credentials(), upkeep.standing());
+    let setting =
+        Setting { evidence, clock, spool: spool.clone(), origin, agent_version: VERSION, full_state };
+    // On their own, so that a collector that takes its time holds up no report; dropped, they end.
+    let mut beside = JoinSet::new();
+    beside.spawn(upkeep.run(link.subscribe()));
+    beside.spawn(uplink::run(setting, credentials, platform.clone(), link));
     let mut notice = Notice::new(state, spool);
     loop {
         let due_micros = schedule.next_due().saturating_sub(platform.now().mono_micros).max(0);
@@ -192,9 +194,14 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
                 notice.at_once();
                 Ok(false)
             }
+            Ok(()) = standing.changed() => {
+                notice.at_once();
+                Ok(false)
+            }
             () = tokio::time::sleep(notice.wait()) => {
                 let link = link_seen.borrow_and_update().clone();
-                notice.write(platform.now().wall_micros, &link).await.map(|()| false)
+                let standing = standing.borrow_and_update().clone();
+                notice.write(platform.now().wall_micros, &link, &standing).await.map(|()| false)
             }
         };
         match performed {
@@ -384,9 +391,10 @@ impl<'a> Notice<'a> {
         self.due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
     }
 
-    async fn write(&mut self, wall_micros: i64, link: &Link) -> Result<(), SpoolError> {
+    async fn write(&mut self, wall_micros: i64, link: &Link, standing: &Standing) -> Result<(), SpoolError> {
         let (spool, contact) = (self.spool.summary().await?, self.spool.contact().await?);
-        let written = RunStatus::new(VERSION, wall_micros, link, &spool, &contact).write(self.state);
+        let status = RunStatus::new(VERSION, wall_micros, link, standing, &spool, &contact);
+        let written = status.write(self.state);
         if let Err(error) = &written
             && !self.failed
         {

@@ -25,8 +25,9 @@ use bbt_domain::{
 };
 use bbt_store::{
     Store, Tx,
+    certificates::NewCertificate,
     contracts::{NewContract, Webhook, contract_add},
-    enrollment::{Enrolling, NewCertificate, NewToken, device_enroll, token_create},
+    enrollment::{Enrolling, NewToken, device_enroll, token_create},
     faults::fault_analyze,
     inquiries::{inquiry_answer, inquiry_list, inquiry_step, inquiry_steps},
     meta::{County, county_create},
@@ -64,7 +65,13 @@ impl Office {
         };
         let record = county.clone();
         store.write(move |tx| county_create(tx, &record)).await?;
-        let context = Arc::new(Context { store, clock: clock.clone(), county, rules: Arc::default() });
+        let context = Arc::new(Context {
+            store,
+            clock: clock.clone(),
+            county,
+            rules: Arc::default(),
+            troubles: Arc::default(),
+        });
         let sealing = Arc::new(SealingKey::open_or_create(folder.path())?);
         let office = Self { context, clock, sealing, _folder: folder };
         for number in [1, 2] {

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     county::{County, Token},
+    moved_clock::MovedClock,
     program::{self, Running, STOP_DEADLINE, read_log},
 };
 
@@ -52,6 +53,11 @@ impl Agent {
     /// Gives the agent one more environment variable, from the next command on.
     pub fn set_environment(&mut self, key: &str, value: &str) {
         self.environment.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Has the agent run by `clock`, from the next command on.
+    pub fn set_clock(&mut self, clock: &MovedClock) {
+        self.environment.extend(clock.environment().map(|(key, value)| (key.to_owned(), value)));
     }
 
     /// Has another program start the agent, from the next command on: its words, to which those of the agent are
@@ -117,15 +123,7 @@ impl Agent {
 
     /// A command such as `run` with the agent's folders, to be started by other means.
     pub fn command(&self, name: &str) -> Result<Command> {
-        let agent = program::binary("bbt-agent")?;
-        let mut command = match self.wrapper.split_first() {
-            Some((wrapper, words)) => {
-                let mut command = Command::new(wrapper);
-                command.args(words).arg(agent);
-                command
-            }
-            None => Command::new(agent),
-        };
+        let mut command = program::wrapped(&self.wrapper, "bbt-agent")?;
         command.args(name.split(' '));
         command.arg("--state").arg(self.state()).arg("--config").arg(self.folder.path().join("agent.toml"));
         command.env_remove("RUST_LOG");

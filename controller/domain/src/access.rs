@@ -77,12 +77,16 @@ pub enum Act {
     DeviceRevoke,
     /// Present a token and be recorded as a device.
     DeviceEnroll,
+    /// Get a certificate signed: by a token, or by an earlier certificate of one's own.
+    CertificateTake,
     /// Deliver a device's own reports.
     ReportDeliver,
     /// Read the audit.
     AuditRead,
     /// Write an audit line about what was refused or what the controller did.
     AuditWrite,
+    /// Exchange the county's keys, accept the clock.
+    KeysWrite,
     /// Create accounts.
     UserWrite,
     /// Sign in and out: sessions of the asker.
@@ -109,15 +113,26 @@ pub enum Act {
     CaseSettle,
     /// Read what was in use when.
     UsageRead,
+    /// See what is wrong with the controller itself.
+    TroubleRead,
+    /// Copy the whole county, keys too, into a file.
+    BackupMake,
+    /// Put the county back from a backup.
+    CountyRestore,
 }
 
 /// Whether `actor` may do `act`.
 pub fn may(actor: &Actor, act: Act) -> bool {
     match actor {
         // Decisions are the controller's own: nobody makes a fault or a difference by hand.
-        Actor::Local => {
-            !matches!(act, Act::ReportDeliver | Act::DeviceEnroll | Act::FaultDecide | Act::CaseDecide)
-        }
+        Actor::Local => !matches!(
+            act,
+            Act::ReportDeliver
+                | Act::DeviceEnroll
+                | Act::CertificateTake
+                | Act::FaultDecide
+                | Act::CaseDecide
+        ),
         Actor::System(_) => matches!(
             act,
             Act::FleetRead
@@ -130,8 +145,9 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::CaseDecide
                 | Act::UsageRead
                 | Act::SetWrite
+                | Act::BackupMake
         ),
-        Actor::Device(_) => act == Act::ReportDeliver,
+        Actor::Device(_) => matches!(act, Act::ReportDeliver | Act::CertificateTake),
         Actor::User { role: Role::CountyAdmin, .. } => matches!(
             act,
             Act::FleetRead
@@ -150,8 +166,11 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::LedgerWrite
                 | Act::CaseSettle
                 | Act::UsageRead
+                | Act::TroubleRead
         ),
-        Actor::Anonymous => matches!(act, Act::DeviceEnroll | Act::SessionUse),
+        Actor::Anonymous => {
+            matches!(act, Act::DeviceEnroll | Act::CertificateTake | Act::SessionUse)
+        }
     }
 }
 
@@ -160,9 +179,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_delivers_its_reports_and_nothing_else() {
+    fn a_device_delivers_its_reports_renews_its_certificate_and_does_nothing_else() {
         let device = Actor::Device(DeviceId::from_bytes([1; 16]));
         assert!(may(&device, Act::ReportDeliver));
+        assert!(may(&device, Act::CertificateTake));
         for act in [Act::FleetRead, Act::TokenCreate, Act::DeviceRevoke, Act::AuditRead, Act::UserWrite] {
             assert!(!may(&device, act), "{act:?}");
         }

@@ -87,10 +87,15 @@ pub(super) async fn status(folder: &DataFolder, output: Output) -> Result<(), Fa
         ("  reported within 15 min", "devices_reporting"),
         ("  revoked", "devices_revoked"),
         ("store", "store"),
+        ("clock", "clock"),
+        ("issuing certificate until", "issuing_until"),
         ("trust domain", "trust_domain"),
         ("SHA-256 of the root", "ca_sha256"),
     ] {
         println!("{label:<26}{}", cell(key, &status[key]));
+    }
+    for trouble in status["troubles"].as_array().into_iter().flatten() {
+        println!("TROUBLE since {}: {}", cell("", &trouble["since"]), cell("", &trouble["sentence"]));
     }
     Ok(())
 }

@@ -26,12 +26,13 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{MESSAGE_BYTES, convert, enrollment::peer_of, refusal};
+use super::{MESSAGE_BYTES, certificate_refusal, convert, device_of, peer_of, refusal, revoked, too_new};
 use crate::{
     ingest::{Ingest, Submitted, in_flight::Held, sessions::Session},
     listen::{DevicePeer, refusals::Cause},
+    pki::signed_time::TimeSigner,
 };
 
 /// Batches of one stream that wait for their verdicts.
@@ -76,10 +77,10 @@ impl ReportService for Reports {
         request: Request<Streaming<StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let address = peer_of(&request)?;
-        let peer = request.extensions().get::<DevicePeer>().copied();
-        let peer = peer.ok_or_else(|| Status::unauthenticated("this port needs a device's certificate"))?;
+        let peer = device_of(&request)?;
         let mut messages = request.into_inner();
-        let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
+        let signer = self.ingest.signer.load_full();
+        let stream = Stream { ingest: Arc::clone(&self.ingest), signer, peer, address };
         let (opened, session) = stream.open(&mut messages).await?;
         let (answers, out) = mpsc::channel(ANSWERS);
         let welcome = stream_response::Body::Welcome(stream.welcome());
@@ -98,6 +99,8 @@ impl ReportService for Reports {
 /// One device's stream.
 struct Stream {
     ingest: Arc<Ingest>,
+    /// Of all times of this stream.
+    signer: Arc<TimeSigner>,
     peer: DevicePeer,
     address: std::net::IpAddr,
 }
@@ -111,17 +114,13 @@ struct Opened {
 }
 
 impl Stream {
-    fn refuse(&self, code: Code, cause: Cause, message: String) -> Status {
+    fn refuse(&self, cause: Cause, message: String) -> Status {
         self.ingest.refusals.note(cause, self.address, Some(format!("device:{}", self.peer.device)));
-        refusal(code, cause, message)
+        refusal(cause, message)
     }
 
     fn revoked(&self) -> Status {
-        let message = format!(
-            "device {} was revoked by the county: it may report again when the county gives back its access",
-            self.peer.device
-        );
-        self.refuse(Code::PermissionDenied, Cause::Revoked, message)
+        self.refuse(Cause::Revoked, revoked(self.peer.device))
     }
 
     /// Takes the first message and records the session.
@@ -134,16 +133,12 @@ impl Stream {
             return Err(Status::invalid_argument("the first message of a stream is Open"));
         };
         if open.protocol_revision > PROTOCOL_REVISION {
-            let message = format!(
-                "protocol revision {} is newer than this controller's {PROTOCOL_REVISION}: update the controller first",
-                open.protocol_revision
-            );
-            return Err(self.refuse(Code::FailedPrecondition, Cause::ControllerTooOld, message));
+            return Err(self.refuse(Cause::ControllerTooOld, too_new(open.protocol_revision)));
         }
         let device = DeviceId::from_slice(&open.device_id).map_err(|error| invalid("device_id", error))?;
         if device != self.peer.device {
             let message = format!("the certificate is of device {}, Open names {device}", self.peer.device);
-            return Err(self.refuse(Code::PermissionDenied, Cause::OtherIdentity, message));
+            return Err(self.refuse(Cause::OtherIdentity, message));
         }
         let run = RunId::from_slice(&open.run_id).map_err(|error| invalid("run_id", error))?;
         let boot = open.os_boot.as_ref().map(|boot| boot.id.as_slice()).unwrap_or_default();
@@ -152,12 +147,10 @@ impl Stream {
             return Err(self.revoked());
         }
         let opening = self.opening(&open, run, boot);
-        let school = self.ingest.session_start(device, opening).await.map_err(|error| match error {
-            StoreError::NotFound { .. } => {
-                let message = format!("device {device} is not in this county's records: enrol it anew");
-                self.refuse(Code::PermissionDenied, Cause::UnknownDevice, message)
-            }
-            error => unavailable(&error),
+        let started = self.ingest.session_start(self.peer, opening).await;
+        let school = started.map_err(|error| unavailable(&error))?.map_err(|why| {
+            let (cause, message) = certificate_refusal(device, why);
+            self.refuse(cause, message)
         })?;
         Ok((Opened { run, boot, school }, self.ingest.sessions.open(device)))
     }
@@ -180,8 +173,8 @@ impl Stream {
     fn welcome(&self) -> Welcome {
         Welcome {
             incarnation: self.ingest.context.county.incarnation.as_bytes().to_vec(),
-            time: self.ingest.signer.shared(self.ingest.context.now()),
-            signer_chain: self.ingest.signer.chain(),
+            time: self.signer.shared(),
+            signer_chain: self.signer.chain(),
             contact_window_secs: self.ingest.sessions.contact_window_secs(),
             max_undecided_batches: UNDECIDED_BATCHES,
             max_undecided_bytes: UNDECIDED_BYTES,
@@ -241,7 +234,8 @@ impl Stream {
         answers: Answers,
     ) -> Result<(), Status> {
         let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
-        let answering = tokio::spawn(answer(Arc::clone(&self.ingest), waiting, answers));
+        let answering =
+            tokio::spawn(answer(Arc::clone(&self.ingest), Arc::clone(&self.signer), waiting, answers));
         while let Some(body) = messages.message().await?.and_then(|message| message.body) {
             let batch = match body {
                 stream_request::Body::Batch(batch) => batch,
@@ -312,11 +306,16 @@ enum Undecided {
 }
 
 /// Sends the verdicts of each batch once its commit is on disk, in the order of the batches.
-async fn answer(ingest: Arc<Ingest>, mut waiting: mpsc::Receiver<Undecided>, answers: Answers) {
+async fn answer(
+    ingest: Arc<Ingest>,
+    signer: Arc<TimeSigner>,
+    mut waiting: mpsc::Receiver<Undecided>,
+    answers: Answers,
+) {
     while let Some(next) = waiting.recv().await {
         let ack = match next {
-            Undecided::Submitted(submitted, _held) => ingest.decided(submitted).await,
-            Undecided::Shed => ingest.later(),
+            Undecided::Submitted(submitted, _held) => ingest.decided(submitted, &signer).await,
+            Undecided::Shed => ingest.later(&signer),
         };
         let body = Some(stream_response::Body::Ack(ack));
         if answers.send(Ok(StreamResponse { body })).await.is_err() {

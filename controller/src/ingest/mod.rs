@@ -20,6 +20,7 @@ use bbt_domain::{
 use bbt_proto::report::v1::{Ack, Code, Verdict};
 use bbt_store::{
     Receipt, StoreError, Tx,
+    certificates::{CertificateRefusal, certificate_use},
     reports::{Delivery, Opening, reports_commit, session_start},
 };
 
@@ -27,8 +28,11 @@ use crate::{
     config::Limits,
     context::{Context, new_id},
     grpc::convert::BODY_BYTES,
-    listen::refusals::Refusals,
-    pki::{revoke::Denylist, signed_time::TimeSigner},
+    listen::{DevicePeer, refusals::Refusals},
+    pki::{
+        revoke::Denylist,
+        signed_time::{SharedSigner, TimeSigner},
+    },
     tasks::fault_analysis::Heard,
 };
 use in_flight::InFlight;
@@ -47,7 +51,7 @@ pub struct Ingest {
     /// Who was turned away.
     pub refusals: Arc<Refusals>,
     /// Signs the time in each answer.
-    pub signer: Arc<TimeSigner>,
+    pub signer: SharedSigner,
     /// Open streams.
     pub sessions: Arc<Sessions>,
     /// What was taken.
@@ -97,7 +101,7 @@ impl Ingest {
         context: Arc<Context>,
         denylist: Arc<Denylist>,
         refusals: Arc<Refusals>,
-        signer: Arc<TimeSigner>,
+        signer: SharedSigner,
         limits: &Limits,
         heard: Arc<Heard>,
     ) -> Self {
@@ -117,10 +121,18 @@ impl Ingest {
         }
     }
 
-    /// Records that a device opened a stream.
-    pub async fn session_start(&self, device: DeviceId, opening: Opening) -> Result<SchoolId, StoreError> {
-        let now = self.context.now();
-        self.context.store.write(move |tx| session_start(tx, &Actor::Device(device), &opening, now)).await
+    /// Records that a device opened a stream, unless its certificate is not good for that.
+    pub async fn session_start(
+        &self,
+        peer: DevicePeer,
+        opening: Opening,
+    ) -> Result<Result<SchoolId, CertificateRefusal>, StoreError> {
+        let (now, actor) = (self.context.now(), Actor::Device(peer.device));
+        let start = move |tx: &mut Tx<'_>| match certificate_use(tx, &actor, peer.serial, now)? {
+            Ok(()) => session_start(tx, &actor, &opening, now).map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        };
+        self.context.store.write(start).await
     }
 
     /// Queues a batch. Batches of one device, and so of one stream, are committed in the order of these calls.
@@ -144,13 +156,13 @@ impl Ingest {
         Submitted { device, told_state, reports: named, receipt, at }
     }
 
-    /// Waits for a batch's commit and puts what became of it into words.
-    pub async fn decided(&self, submitted: Submitted) -> Ack {
+    /// Waits for a batch's commit and puts what became of it into words, with the time of its stream's signer.
+    pub async fn decided(&self, submitted: Submitted, signer: &TimeSigner) -> Ack {
         let committed = match submitted.receipt {
             Ok(receipt) => receipt.committed().await,
             Err(error) => Err(error),
         };
-        let time = self.signer.shared(self.context.now());
+        let time = signer.shared();
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         let mut decisions = match committed {
             Ok(decisions) => decisions.into_iter(),
@@ -186,9 +198,9 @@ impl Ingest {
     }
 
     /// The answer to a batch of history for which there is no room now.
-    pub fn later(&self) -> Ack {
+    pub fn later(&self, signer: &TimeSigner) -> Ack {
         self.counters.shed.fetch_add(1, Ordering::Relaxed);
-        let time = self.signer.shared(self.context.now());
+        let time = signer.shared();
         Ack { verdicts: Vec::new(), retry_after_ms: RETRY_AFTER_MS, time }
     }
 

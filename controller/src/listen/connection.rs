@@ -306,7 +306,8 @@ mod tests {
             };
             let store = Store::open(&folder.path().join("county.db"), now).unwrap();
             let clock = Arc::new(ManualClock::at(now));
-            let context = Arc::new(Context { store, clock, county, rules: Arc::default() });
+            let context =
+                Arc::new(Context { store, clock, county, rules: Arc::default(), troubles: Arc::default() });
             let (drain, drained) = watch::channel(false);
             let silent = || async { std::future::pending::<()>().await };
             let shared = Shared {

@@ -6,7 +6,10 @@
 
 pub mod authority;
 pub mod issue;
+pub(crate) mod lint;
+pub mod proof;
 pub mod revoke;
+pub mod rotation;
 pub mod sealing;
 pub mod signed_time;
 pub mod tokens;
@@ -69,9 +72,18 @@ pub enum PkiError {
     /// A certificate could not be made.
     #[error("a certificate could not be made: {0}")]
     Issue(#[from] rcgen::Error),
+    /// A certificate was about to be made that is not the one that was recorded; a bug, and nothing was signed.
+    #[error("a certificate was not signed: {0}")]
+    Lint(String),
     /// What a device sent as its request cannot be taken.
     #[error("the certificate request is not valid: {0}")]
     Request(String),
+    /// Not the root's key.
+    #[error("the key in {0} is not that of this county's root: name the file that `init` wrote")]
+    RootKey(std::path::PathBuf),
+    /// A new intermediate that is none.
+    #[error("the new issuing certificate is not taken: {0}")]
+    Successor(String),
     /// A name is none.
     #[error("name {0:?} is neither a host name nor an address")]
     Name(String),

@@ -10,6 +10,7 @@
 //! sees one consistent state and is ended after [`READ_DEADLINE`].
 
 pub mod audit;
+pub mod certificates;
 pub mod contracts;
 pub mod devices;
 mod engine;
@@ -33,5 +34,7 @@ pub mod usage;
 #[cfg(test)]
 mod conformance;
 
-pub use engine::{OpenError, READ_DEADLINE, Receipt, Row, Store, Subject, Tx, Value, probe::FsyncProbe};
-pub use error::StoreError;
+pub use engine::{
+    OpenError, READ_DEADLINE, Receipt, Row, Store, Subject, Tx, Value, backup, probe::FsyncProbe,
+};
+pub use error::{CommitFailure, Failing, StoreError};

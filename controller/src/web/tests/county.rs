@@ -20,7 +20,8 @@ use bbt_domain::{
 };
 use bbt_store::{
     Store, StoreError, Tx,
-    enrollment::{Enrolling, NewCertificate, NewToken, certificate_signed, device_enroll, token_create},
+    certificates::{NewCertificate, certificate_signed},
+    enrollment::{Enrolling, NewToken, device_enroll, token_create},
     faults::fault_analyze,
     ledger::{NewAsset, asset_add},
     meta::{County as CountyRecord, county_create},
@@ -72,7 +73,13 @@ impl County {
             language: String::new(),
         };
         store.write(move |tx: &mut Tx<'_>| person_add(tx, &Actor::Local, &person, now)).await.unwrap();
-        let context = Arc::new(Context { store, clock: clock.clone(), county, rules: Arc::default() });
+        let context = Arc::new(Context {
+            store,
+            clock: clock.clone(),
+            county,
+            rules: Arc::default(),
+            troubles: Arc::default(),
+        });
         let router = crate::web::router(context.clone(), Desk::new("county.example:8443"));
         Self { context, clock, router, _folder: folder }
     }
