@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file per capability.
 
+mod abuse;
 mod clocks;
 mod commands;
 mod contractor;
