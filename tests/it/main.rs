@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file per capability.
 
+mod certificates;
 mod clocks;
 mod commands;
 mod contractor;
