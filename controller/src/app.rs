@@ -20,6 +20,7 @@ use tokio::{
 use tonic::service::Routes;
 
 use crate::{
+    backup::Backups,
     certificates::{Certificates, ExchangeError, Source},
     config::{Config, DRAIN, DataFolder},
     context::Context,
@@ -144,9 +145,10 @@ pub async fn run(
         Addresses::of(&county.config, &agents, &enrollment, &console).map_err(system("reading the ports"))?;
     let desk = Desk::new(&addresses.console);
 
+    let backups = Arc::new(Backups::default());
     let (stop, drain) = watch::channel(false);
     let exchange = Nudge::default();
-    let parts = Parts::build(&county, &certificates, &addresses, &exchange, drain.clone());
+    let parts = Parts::build(folder, &county, &backups, &certificates, &addresses, &exchange, drain.clone());
     let limits = &county.config.limits;
     let ports = [
         Port {
@@ -329,7 +331,9 @@ struct Parts {
 
 impl Parts {
     fn build(
+        folder: &DataFolder,
         county: &OpenCounty,
+        backups: &Arc<Backups>,
         certificates: &Certificates,
         addresses: &Addresses,
         exchange: &Nudge,
@@ -383,6 +387,8 @@ impl Parts {
             webhooks: county.config.webhooks.clone(),
             desk: Desk::new(&addresses.console),
             booked: booked.clone(),
+            folder: folder.clone(),
+            backups: Arc::clone(backups),
             pki: county.pki.clone(),
             guard: Arc::clone(&county.guard),
             exchange: exchange.clone(),

@@ -265,7 +265,8 @@ pub struct Lock {
 }
 
 impl Lock {
-    fn take(folder: &DataFolder) -> Result<Self, CountyError> {
+    /// Takes it, or says who has it.
+    pub fn take(folder: &DataFolder) -> Result<Self, CountyError> {
         make_folder(&folder.run())?;
         let path = folder.lock();
         let file = File::options()

@@ -87,9 +87,17 @@ impl County {
 
     /// A county after `init`; nothing runs yet.
     pub fn init() -> Result<Self> {
+        Self::init_in(Vec::new())
+    }
+
+    /// The same by a clock of its own, by which it goes on running.
+    pub fn init_by(clock: &MovedClock) -> Result<Self> {
+        Self::init_in(clock.environment().map(|(key, value)| (key.to_owned(), value)).to_vec())
+    }
+
+    fn init_in(environment: Vec<(String, String)>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bbt-county-").tempdir().context("making a folder")?;
-        let county =
-            Self { folder, address: own_address(), environment: Vec::new(), listen: None, server: None };
+        let county = Self { folder, address: own_address(), environment, listen: None, server: None };
         let password = county.folder.path().join("password");
         fs::write(&password, PASSWORD).with_context(|| format!("writing {}", password.display()))?;
         let name = county.address.to_string();

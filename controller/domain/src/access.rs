@@ -115,6 +115,10 @@ pub enum Act {
     UsageRead,
     /// See what is wrong with the controller itself.
     TroubleRead,
+    /// Copy the whole county, keys too, into a file.
+    BackupMake,
+    /// Put the county back from a backup.
+    CountyRestore,
 }
 
 /// Whether `actor` may do `act`.
@@ -141,6 +145,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::CaseDecide
                 | Act::UsageRead
                 | Act::SetWrite
+                | Act::BackupMake
         ),
         Actor::Device(_) => matches!(act, Act::ReportDeliver | Act::CertificateTake),
         Actor::User { role: Role::CountyAdmin, .. } => matches!(

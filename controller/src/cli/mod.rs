@@ -5,6 +5,7 @@
 //! writers.
 
 mod ask;
+mod backup;
 mod check;
 mod init;
 mod keys;
@@ -46,6 +47,10 @@ enum Command {
     Status(Output),
     /// Whether configuration, keys, store, audit and ledger are whole.
     Check(check::Check),
+    /// Copy the whole county, keys too, into one file.
+    Backup(backup::BackupTo),
+    /// Put the county back from a backup; the controller must not run.
+    Restore(backup::Restore),
     /// Schools.
     #[command(subcommand)]
     School(lists::School),
@@ -113,11 +118,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     // Keys, the store and its logs are the controller's account's alone, in whatever folder they lie.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let folder = DataFolder::new(arguments.data);
+    crate::restore::settle(&folder)?;
     match arguments.command {
         Command::Init(init) => one_thread()?.block_on(init.run(&folder)),
         Command::Serve => serve(&folder),
         Command::Status(output) => one_thread()?.block_on(lists::status(&folder, output)),
         Command::Check(check) => one_thread()?.block_on(check.run(&folder)),
+        Command::Backup(backup) => one_thread()?.block_on(backup.run(&folder)),
+        Command::Restore(restore) => one_thread()?.block_on(restore.run(&folder)),
         Command::School(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Token(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Device(command) => one_thread()?.block_on(command.run(&folder)),

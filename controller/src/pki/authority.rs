@@ -118,6 +118,13 @@ impl Authority {
         sha256(&self.root)
     }
 
+    /// Whether a file's content is the root's key, under whatever name it lies: it leaves the machine in no backup.
+    pub fn is_root_key(&self, pem: &[u8]) -> bool {
+        let key = std::str::from_utf8(pem).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
+        let public = key.map(|key| key.public_key_raw().to_vec());
+        public.is_some_and(|public| self.root.windows(public.len()).any(|part| part == public))
+    }
+
     /// `leaf`, intermediate, root.
     pub fn chain(&self, leaf: CertificateDer<'static>) -> Vec<CertificateDer<'static>> {
         vec![leaf, self.intermediate().clone(), self.root.clone()]
