@@ -12,7 +12,7 @@ use bbt_proto::{
 use serde_json::json;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinSet,
     time::timeout,
@@ -129,6 +129,8 @@ pub async fn run(
     log: Option<LogHandle>,
 ) -> Result<(), ServeError> {
     let system = |what| move |reason| ServeError::System { what, reason };
+    // Before anybody can see that it serves and ask it to end.
+    let signals = Signals::listen().map_err(system("listening to signals"))?;
     raise_descriptor_limit();
     let county = open(folder, clock).await?;
     // Of a controller that was killed: whoever waits for this one must not read it.
@@ -221,9 +223,7 @@ pub async fn run(
     tracing::info!(county = %county.context.county.name, listen = %listen_json.trim(), "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    wait_for_stop(folder, log, &county.context, &certificates)
-        .await
-        .map_err(system("waiting for signals"))?;
+    signals.wait_for_stop(folder, log, &county.context, &certificates).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
     let _ = std::fs::remove_file(folder.listen_json());
@@ -432,29 +432,44 @@ fn open_certificates(county: &OpenCounty, folder: &DataFolder) -> Result<Arc<Cer
     Certificates::open(source, county.config.public.names.clone()).map(Arc::new)
 }
 
-/// Returns on SIGTERM or SIGINT; SIGHUP reads certificates, the log level and the rules of faults anew.
-async fn wait_for_stop(
-    folder: &DataFolder,
-    log: Option<LogHandle>,
-    context: &Context,
-    certificates: &Arc<Certificates>,
-) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => match Config::load(folder.path()) {
-                Ok(config) => {
-                    context.rules.store(Arc::new(config.rules()));
-                    let changed = log.as_ref().map(|log| log.reload(filter(&config.log)));
-                    reload_certificates(certificates, config.public.names.clone()).await;
-                    tracing::info!(level = config.log.level, ok = !matches!(changed, Some(Err(_))), "reloaded");
-                }
-                Err(error) => tracing::error!(%error, "not reloaded, everything stays as it was"),
-            },
+/// What the system may tell the controller.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns on SIGTERM or SIGINT; SIGHUP reads certificates, the log level and the rules of faults anew.
+    async fn wait_for_stop(
+        mut self,
+        folder: &DataFolder,
+        log: Option<LogHandle>,
+        context: &Context,
+        certificates: &Arc<Certificates>,
+    ) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => match Config::load(folder.path()) {
+                    Ok(config) => {
+                        context.rules.store(Arc::new(config.rules()));
+                        let changed = log.as_ref().map(|log| log.reload(filter(&config.log)));
+                        reload_certificates(certificates, config.public.names.clone()).await;
+                        tracing::info!(level = config.log.level, ok = !matches!(changed, Some(Err(_))), "reloaded");
+                    }
+                    Err(error) => tracing::error!(%error, "not reloaded, everything stays as it was"),
+                },
+            }
         }
     }
 }
