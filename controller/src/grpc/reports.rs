@@ -10,7 +10,7 @@ use std::{
 };
 
 use bbt_domain::{
-    ids::{BootId, DeviceId, RunId, SchoolId},
+    ids::{AdmissionId, BootId, DeviceId, RunId},
     report::Contact,
     text::clean,
     time::UtcMicros,
@@ -18,11 +18,14 @@ use bbt_domain::{
 use bbt_proto::{
     PROTOCOL_REVISION,
     report::v1::{
-        Batch, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
+        Batch, Identity, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
         stream_request, stream_response,
     },
 };
-use bbt_store::{StoreError, reports::Opening};
+use bbt_store::{
+    StoreError,
+    reports::{Opening, Started, Whose},
+};
 use prost::Message;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, watch},
@@ -33,7 +36,10 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{MESSAGE_BYTES, convert, enrollment::peer_of, refusal};
 use crate::{
-    ingest::{Ingest, Submitted, sessions::Session},
+    ingest::{
+        Ingest, Submitted,
+        sessions::{CloneSession, Session},
+    },
     listen::{DevicePeer, bucket::Bucket, refusals::Cause},
 };
 
@@ -81,14 +87,14 @@ impl ReportService for Reports {
         let peer = peer.ok_or_else(|| Status::unauthenticated("this port needs a device's certificate"))?;
         let mut messages = request.into_inner();
         let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
-        let (opened, session) = stream.open(&mut messages).await?;
+        let (opened, place) = stream.open(&mut messages).await?;
         let (answers, out) = mpsc::channel(ANSWERS);
-        let welcome = stream_response::Body::Welcome(stream.welcome());
+        let welcome = stream_response::Body::Welcome(stream.welcome(opened.started.whose));
         // The channel is new and has room.
         let _ = answers.try_send(Ok(StreamResponse { body: Some(welcome) }));
         let drain = self.drain.clone();
         tokio::spawn(async move {
-            if let Err(status) = stream.run(&mut messages, opened, session, answers.clone(), drain).await {
+            if let Err(status) = stream.run(&mut messages, opened, place, answers.clone(), drain).await {
                 let _ = answers.send(Err(status)).await;
             }
         });
@@ -103,12 +109,28 @@ struct Stream {
     address: std::net::IpAddr,
 }
 
-/// What the first message said, checked.
+/// What the first message said, checked, and whose stream it is by that.
 #[derive(Clone, Copy)]
 struct Opened {
     run: RunId,
     boot: BootId,
-    school: SchoolId,
+    started: Started,
+}
+
+/// A stream's place among the open ones.
+enum Place {
+    Device(Session),
+    Clone { _counted: CloneSession },
+}
+
+impl Place {
+    /// Returns when a newer stream of the device was opened; never for a clone, which has no place to lose.
+    async fn superseded(&mut self) {
+        match self {
+            Self::Device(session) => session.superseded().await,
+            Self::Clone { .. } => std::future::pending().await,
+        }
+    }
 }
 
 impl Stream {
@@ -126,7 +148,7 @@ impl Stream {
     }
 
     /// Takes the first message and records the session.
-    async fn open(&self, messages: &mut Streaming<StreamRequest>) -> Result<(Opened, Session), Status> {
+    async fn open(&self, messages: &mut Streaming<StreamRequest>) -> Result<(Opened, Place), Status> {
         let first = timeout(OPEN_WITHIN, messages.message()).await.map_err(|_| {
             Status::deadline_exceeded("the stream was opened, but no Open came within 30 s")
         })??;
@@ -152,14 +174,25 @@ impl Stream {
             return Err(self.revoked());
         }
         let opening = self.opening(&open, run, boot);
-        let school = self.ingest.session_start(device, opening).await.map_err(|error| match error {
+        let started = self.ingest.session_start(device, opening).await.map_err(|error| match error {
             StoreError::NotFound { .. } => {
                 let message = format!("device {device} is not in this county's records: enrol it anew");
                 self.refuse(Code::PermissionDenied, Cause::UnknownDevice, message)
             }
             error => unavailable(&error),
         })?;
-        Ok((Opened { run, boot, school }, self.ingest.sessions.open(device)))
+        let place = match started.whose {
+            Whose::Device(_) => Place::Device(self.ingest.sessions.open(device)),
+            Whose::Clone => self.clone_place(device)?,
+        };
+        Ok((Opened { run, boot, started }, place))
+    }
+
+    fn clone_place(&self, device: DeviceId) -> Result<Place, Status> {
+        tracing::warn!(device.id = %device, peer = %self.address, "another PC has the identity of this device");
+        let counted = self.ingest.sessions.open_clone(device);
+        let full = || Status::resource_exhausted("too many PCs have this identity: come again later");
+        Ok(Place::Clone { _counted: counted.ok_or_else(full)? })
     }
 
     fn opening(&self, open: &Open, run: RunId, boot: BootId) -> Opening {
@@ -174,11 +207,19 @@ impl Stream {
             backlog_bytes: open.backlog_bytes,
             clock_off_micros: open.sent_wall_micros.saturating_sub(now.as_micros()),
             evidence: convert::evidence(&open.evidence),
+            canary: open.canary,
+            admission: AdmissionId::from_bytes(self.ingest.context.new_id()),
         }
     }
 
-    fn welcome(&self) -> Welcome {
+    fn welcome(&self, whose: Whose) -> Welcome {
+        let (canary, identity) = match whose {
+            Whose::Device(canary) => (canary, Identity::Unspecified),
+            Whose::Clone => (0, Identity::Rekey),
+        };
         Welcome {
+            canary,
+            identity: identity.into(),
             incarnation: self.ingest.context.county.incarnation.as_bytes().to_vec(),
             time: self.ingest.signer.shared(self.ingest.context.now()),
             signer_chain: self.ingest.signer.chain(),
@@ -193,7 +234,7 @@ impl Stream {
         &self,
         messages: &mut Streaming<StreamRequest>,
         opened: Opened,
-        mut session: Session,
+        mut place: Place,
         answers: Answers,
         mut drain: watch::Receiver<bool>,
     ) -> Result<(), Status> {
@@ -216,7 +257,7 @@ impl Stream {
                     }
                     continue;
                 }
-                () = session.superseded() => {
+                () = place.superseded() => {
                     return Err(Status::aborted("a newer stream of this device took over"));
                 }
                 _ = drain.wait_for(|drain| *drain) => {
@@ -231,6 +272,12 @@ impl Stream {
             let batch = match message.and_then(|message| message.body) {
                 Some(stream_request::Body::Batch(batch)) => batch,
                 Some(stream_request::Body::ConfigOutcome(_)) => continue,
+                Some(stream_request::Body::CanaryKept(kept)) => {
+                    if let Whose::Device(_) = opened.started.whose {
+                        self.ingest.canary_kept(self.peer.device, kept.number).await;
+                    }
+                    continue;
+                }
                 Some(stream_request::Body::Open(_)) => {
                     return Err(Status::invalid_argument("Open is only the first message of a stream"));
                 }
@@ -271,13 +318,17 @@ impl Stream {
             boot: opened.boot,
         };
         let frames = batch.frames.into_iter().enumerate();
-        let reports: Result<Vec<_>, _> = frames.map(|(index, frame)| convert::report(index, frame)).collect();
+        let convert = match opened.started.whose {
+            Whose::Device(_) => convert::report,
+            Whose::Clone => convert::report_apart,
+        };
+        let reports: Result<Vec<_>, _> = frames.map(|(index, frame)| convert(index, frame)).collect();
         let reports = reports.map_err(|error| Status::invalid_argument(error.to_string()))?;
         if reports.iter().any(|report| report.device != self.peer.device) {
             let about = Some(format!("device:{}", self.peer.device));
             self.ingest.refusals.note(Cause::OtherIdentity, self.address, about);
         }
-        Ok(self.ingest.submit(self.peer.device, opened.school, opened.run, reports, contact).await)
+        Ok(self.ingest.submit(self.peer.device, opened.started, opened.run, reports, contact).await)
     }
 }
 

@@ -134,6 +134,8 @@ impl County {
             backlog_bytes: 5 << 20,
             clock_off_micros: -3 * 86_400 * 1_000_000,
             evidence: vec![],
+            canary: 0,
+            admission: AdmissionId::from_bytes([9; 16]),
         };
         let report = |(seq, body)| Report {
             run,
