@@ -5,7 +5,9 @@ use std::{io, net::SocketAddr, sync::Arc};
 use arc_swap::ArcSwap;
 use axum::Router;
 use bbt_proto::{
-    enrollment::v1::enrollment_service_server::EnrollmentServiceServer,
+    enrollment::v1::{
+        enrollment_service_server::EnrollmentServiceServer, renewal_service_server::RenewalServiceServer,
+    },
     report::v1::report_service_server::ReportServiceServer,
 };
 use serde_json::json;
@@ -26,7 +28,7 @@ use crate::{
     county::{CountyError, OpenCounty, open},
     desk::Desk,
     files,
-    grpc::{MESSAGE_BYTES, enrollment::Enrollment, reports::Reports},
+    grpc::{MESSAGE_BYTES, enrollment::Enrollment, issuing::Issuing, renewal::Renewal, reports::Reports},
     ingest::Ingest,
     listen::{
         accept::{Port, PortCounters, Security, serve},
@@ -47,7 +49,7 @@ use crate::{
     web,
 };
 
-/// Largest enrolment message: a token, a request and some evidence have two kilobytes.
+/// Largest message about a certificate: a token, a request and some evidence have two kilobytes.
 const ENROLLMENT_MESSAGE_BYTES: usize = 16 << 10;
 /// Connections of people: each county has some dozens at its desks, schools some hundreds.
 const CONSOLE_CONNECTIONS: usize = 2_048;
@@ -106,8 +108,12 @@ pub async fn run(
     // Of a controller that was killed: whoever waits for this one must not read it.
     let _ = std::fs::remove_file(folder.listen_json());
     probe_disk(folder);
-    let listener =
-        issue::listener(&county.authority, &folder.pki(), &county.config.public.names, county.context.now())?;
+    let listener = issue::listener(
+        &county.authority.load(),
+        &folder.pki(),
+        &county.config.public.names,
+        county.context.now(),
+    )?;
 
     let agents = bind("agents", county.config.listen.agents).await?;
     let enrollment = bind("enrollment", county.config.listen.enrollment).await?;
@@ -293,14 +299,15 @@ impl Parts {
         drain: watch::Receiver<bool>,
     ) -> Result<Self, ServeError> {
         let domain = county.context.county.trust_domain.clone();
-        let verifier = DeviceVerifier::new(&county.authority, domain.clone(), Arc::clone(&county.denylist))?;
+        let denylist = || Arc::clone(&county.denylist);
+        let verifier = DeviceVerifier::new(county.authority.load().root(), domain.clone(), denylist())?;
         let signer = Arc::new(TimeSigner::new(listener, domain)?);
         let refusals = Arc::new(Refusals::new(Arc::clone(&county.context)));
         let heard = Arc::new(Heard::default());
         let booked = Nudge::default();
         let ingest = Arc::new(Ingest::new(
             Arc::clone(&county.context),
-            Arc::clone(&county.denylist),
+            denylist(),
             Arc::clone(&refusals),
             Arc::clone(&signer),
             county.config.limits.clone(),
@@ -311,13 +318,21 @@ impl Parts {
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES);
         let (_, health) = tonic_health::server::health_reporter();
-        let agents = Routes::new(reports).add_service(health).into_axum_router();
+        let issuing = Issuing::new(Arc::clone(&county.context), Arc::clone(&county.authority));
+        let renewal =
+            Renewal::new(Arc::clone(&county.context), issuing.clone(), denylist(), Arc::clone(&refusals));
+        let renewal = RenewalServiceServer::new(renewal)
+            .max_decoding_message_size(ENROLLMENT_MESSAGE_BYTES)
+            .max_encoding_message_size(ENROLLMENT_MESSAGE_BYTES);
+        let agents = Routes::new(reports).add_service(renewal).add_service(health).into_axum_router();
 
         let enrollment = Enrollment::new(
             Arc::clone(&county.context),
-            Arc::clone(&county.authority),
+            issuing,
             signer,
             Arc::clone(&refusals),
+            (Arc::clone(&verifier), denylist()),
+            Arc::clone(&ingest.sessions),
             addresses.agents.clone(),
         );
         let enrollment = EnrollmentServiceServer::new(enrollment)
@@ -329,7 +344,7 @@ impl Parts {
         let operations = Operations {
             context: Arc::clone(&county.context),
             authority: Arc::clone(&county.authority),
-            denylist: Arc::clone(&county.denylist),
+            denylist: denylist(),
             sealing: Arc::clone(&county.sealing),
             webhooks: county.config.webhooks.clone(),
             desk: Desk::new(&addresses.console),

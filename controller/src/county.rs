@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bbt_domain::{
     access::{Actor, Role},
-    identity::{Standing, TrustDomain},
+    identity::{Standing, StandingKind, TrustDomain},
     ids::{Incarnation, UserId},
 };
 use bbt_store::{
@@ -28,7 +28,7 @@ use crate::{
     files, password,
     pki::{
         self, PkiError,
-        authority::Authority,
+        authority::{Authority, SharedAuthority},
         revoke::{Denylist, RevocationError},
         sealing::{SealingError, SealingKey},
     },
@@ -173,7 +173,7 @@ pub struct OpenCounty {
     /// Store, clock, county.
     pub context: Arc<Context>,
     /// Root and issuing key.
-    pub authority: Arc<Authority>,
+    pub authority: SharedAuthority,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -195,7 +195,7 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     }
     let config = Config::load(home)?;
     let lock = Lock::take(folder)?;
-    let authority = Arc::new(Authority::load(&folder.pki())?);
+    let authority = Arc::new(ArcSwap::from_pointee(Authority::load(&folder.pki())?));
     let denylist = Arc::new(Denylist::open(&folder.revocations())?);
     let store = Store::open(&folder.database(), clock.now())?;
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
@@ -218,14 +218,14 @@ async fn replay_revocations(context: &Context, denylist: &Denylist) -> Result<()
             let kept = devices_revoked(tx, &actor)?;
             let why = "as the revocation log has it";
             for device in denied.iter().filter(|device| !kept.contains(device)) {
-                match device_stand(tx, &actor, *device, Standing::Revoked, why, now) {
+                match device_stand(tx, &actor, *device, Standing::Revoked, StandingKind::Plain, why, now) {
                     // Enrolled after the backup that this store came from: the list alone keeps it out.
                     Ok(_) | Err(StoreError::NotFound { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
             for device in kept.iter().filter(|device| !denied.contains(device)) {
-                device_stand(tx, &actor, *device, Standing::Active, why, now)?;
+                device_stand(tx, &actor, *device, Standing::Active, StandingKind::Plain, why, now)?;
             }
             Ok(())
         })

@@ -3,6 +3,7 @@
 //! They come through the control socket, or, while the controller is not running, are done on the store
 //! directly; either way by this code.
 
+mod admissions;
 mod ledger;
 mod work;
 
@@ -10,7 +11,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bbt_domain::{
     access::Actor,
-    identity::Standing,
+    identity::{Ruling, Standing, StandingKind},
     ids::{DeviceId, SchoolId, TokenId},
     org::{SchoolCode, school_name},
     text::{SENTENCE_CHARS, clean},
@@ -33,7 +34,7 @@ use crate::{
     config::Webhooks,
     context::Context,
     desk::Desk,
-    pki::{authority::Authority, hex, revoke::Denylist, sealing::SealingKey, tokens},
+    pki::{authority::SharedAuthority, hex, revoke::Denylist, sealing::SealingKey, tokens},
     tasks::Nudge,
 };
 
@@ -91,8 +92,47 @@ pub enum Operation {
         id: String,
         /// active, revoked.
         standing: Standing,
+        /// What for.
+        #[serde(default)]
+        kind: StandingKind,
         /// Why, for the audit.
         reason: String,
+    },
+    /// Marks a device as one whose disk falls back at each start, or takes that back.
+    DeviceFreeze {
+        /// The device.
+        id: String,
+        /// Whether it is one.
+        frozen: bool,
+    },
+    /// PCs of which a person has to say which device they are.
+    AdmissionList {
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// Says which device a PC is.
+    AdmissionDecide {
+        /// The request.
+        id: String,
+        /// What it is.
+        ruling: Ruling,
+        /// The device that it is the same as.
+        device: Option<String>,
+    },
+    /// Takes back what was said, before the PC took it.
+    AdmissionUndo {
+        /// The request.
+        id: String,
+    },
+    /// PCs that showed the identity of a device and are others.
+    SiblingsList {
+        /// The device.
+        id: String,
+    },
+    /// Makes each of them that waits a device of its own.
+    SiblingsApprove {
+        /// The device.
+        id: String,
     },
     /// Adds a room.
     RoomAdd {
@@ -225,7 +265,7 @@ pub struct Operations {
     /// Store, clock, county.
     pub context: Arc<Context>,
     /// Root and issuing key.
-    pub authority: Arc<Authority>,
+    pub authority: SharedAuthority,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -275,9 +315,19 @@ impl Operations {
                 let id = device_id(&id)?;
                 Ok(json!(store.read(move |tx| device_show(tx, &actor, id)).await?))
             }
-            Operation::DeviceStand { id, standing, reason } => {
-                self.device_stand(actor, device_id(&id)?, standing, &reason).await
+            Operation::DeviceStand { id, standing, kind, reason } => {
+                self.device_stand(actor, device_id(&id)?, (standing, kind), &reason).await
             }
+            Operation::DeviceFreeze { id, frozen } => {
+                self.device_freeze(actor, device_id(&id)?, frozen).await
+            }
+            Operation::AdmissionList { after } => self.admission_list(actor, after).await,
+            Operation::AdmissionDecide { id, ruling, device } => {
+                self.admission_decide(actor, &id, ruling, device.as_deref()).await
+            }
+            Operation::AdmissionUndo { id } => self.admission_undo(actor, &id).await,
+            Operation::SiblingsList { id } => self.siblings_list(actor, device_id(&id)?).await,
+            Operation::SiblingsApprove { id } => self.siblings_approve(actor, device_id(&id)?).await,
             Operation::RoomAdd { school, name, kind } => self.room_add(actor, &school, &name, &kind).await,
             Operation::RoomList { school, after } => self.room_list(actor, school, after).await,
             Operation::SetList { school, after } => self.set_list(actor, school, after).await,
@@ -325,7 +375,7 @@ impl Operations {
             "version": env!("CARGO_PKG_VERSION"),
             "time": self.context.now(),
             "trust_domain": county.trust_domain,
-            "ca_sha256": hex(&self.authority.root_sha256()),
+            "ca_sha256": hex(&self.authority.load().root_sha256()),
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),
@@ -370,7 +420,7 @@ impl Operations {
             "uses": uses,
             "expires_at": token.expires_at,
             "enrollment": self.enrollment,
-            "ca_sha256": hex(&self.authority.root_sha256()),
+            "ca_sha256": hex(&self.authority.load().root_sha256()),
         }))
     }
 
@@ -379,7 +429,7 @@ impl Operations {
         &self,
         actor: Actor,
         id: DeviceId,
-        standing: Standing,
+        (standing, kind): (Standing, StandingKind),
         reason: &str,
     ) -> Result<Json, OperationError> {
         let now = self.context.now();
@@ -393,9 +443,12 @@ impl Operations {
                 .map_err(|error| OperationError::Failed(error.to_string()))?;
         }
         let reason = clean(reason, SENTENCE_CHARS);
-        let changed =
-            self.context.store.write(move |tx| device_stand(tx, &actor, id, standing, &reason, now)).await?;
-        Ok(json!({"id": id, "standing": standing, "changed": changed}))
+        let changed = self
+            .context
+            .store
+            .write(move |tx| device_stand(tx, &actor, id, standing, kind, &reason, now))
+            .await?;
+        Ok(json!({"id": id, "standing": standing, "kind": kind, "changed": changed}))
     }
 }
 

@@ -25,8 +25,9 @@ use bbt_domain::{
 };
 use bbt_store::{
     Store, Tx,
+    certificates::NewCertificate,
     contracts::{NewContract, Webhook, contract_add},
-    enrollment::{Enrolling, NewCertificate, NewToken, device_enroll, token_create},
+    enrollment::{Enrolling, NewToken, device_enroll, token_create},
     faults::fault_analyze,
     inquiries::{inquiry_answer, inquiry_list, inquiry_step, inquiry_steps},
     meta::{County, county_create},

@@ -79,6 +79,8 @@ pub enum Act {
     DeviceApprove,
     /// Present a token and be recorded as a device.
     DeviceEnroll,
+    /// Get a certificate signed: by a token, or by an earlier certificate of one's own.
+    CertificateTake,
     /// Deliver a device's own reports.
     ReportDeliver,
     /// Read the audit.
@@ -117,9 +119,14 @@ pub enum Act {
 pub fn may(actor: &Actor, act: Act) -> bool {
     match actor {
         // Decisions are the controller's own: nobody makes a fault or a difference by hand.
-        Actor::Local => {
-            !matches!(act, Act::ReportDeliver | Act::DeviceEnroll | Act::FaultDecide | Act::CaseDecide)
-        }
+        Actor::Local => !matches!(
+            act,
+            Act::ReportDeliver
+                | Act::DeviceEnroll
+                | Act::CertificateTake
+                | Act::FaultDecide
+                | Act::CaseDecide
+        ),
         Actor::System(_) => matches!(
             act,
             Act::FleetRead
@@ -133,7 +140,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::UsageRead
                 | Act::SetWrite
         ),
-        Actor::Device(_) => act == Act::ReportDeliver,
+        Actor::Device(_) => matches!(act, Act::ReportDeliver | Act::CertificateTake),
         Actor::User { role: Role::CountyAdmin, .. } => matches!(
             act,
             Act::FleetRead
@@ -154,7 +161,9 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::CaseSettle
                 | Act::UsageRead
         ),
-        Actor::Anonymous => matches!(act, Act::DeviceEnroll | Act::SessionUse),
+        Actor::Anonymous => {
+            matches!(act, Act::DeviceEnroll | Act::CertificateTake | Act::SessionUse)
+        }
     }
 }
 
@@ -163,9 +172,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_delivers_its_reports_and_nothing_else() {
+    fn a_device_delivers_its_reports_renews_its_certificate_and_does_nothing_else() {
         let device = Actor::Device(DeviceId::from_bytes([1; 16]));
         assert!(may(&device, Act::ReportDeliver));
+        assert!(may(&device, Act::CertificateTake));
         for act in [Act::FleetRead, Act::TokenCreate, Act::DeviceRevoke, Act::AuditRead, Act::UserWrite] {
             assert!(!may(&device, act), "{act:?}");
         }

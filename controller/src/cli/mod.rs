@@ -6,6 +6,7 @@
 
 mod ask;
 mod check;
+mod devices;
 mod init;
 mod ledger;
 mod lists;
@@ -53,7 +54,7 @@ enum Command {
     Token(lists::Token),
     /// Devices.
     #[command(subcommand)]
-    Device(lists::Device),
+    Device(devices::Device),
     /// Rooms.
     #[command(subcommand)]
     Room(work::Room),

@@ -32,9 +32,9 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{MESSAGE_BYTES, convert, enrollment::peer_of, refusal};
+use super::{MESSAGE_BYTES, certificate_refusal, convert, device_of, peer_of, refusal, revoked, too_new};
 use crate::{
     ingest::{
         Ingest, Submitted,
@@ -83,8 +83,7 @@ impl ReportService for Reports {
         request: Request<Streaming<StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let address = peer_of(&request)?;
-        let peer = request.extensions().get::<DevicePeer>().copied();
-        let peer = peer.ok_or_else(|| Status::unauthenticated("this port needs a device's certificate"))?;
+        let peer = device_of(&request)?;
         let mut messages = request.into_inner();
         let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
         let (opened, place) = stream.open(&mut messages).await?;
@@ -134,17 +133,13 @@ impl Place {
 }
 
 impl Stream {
-    fn refuse(&self, code: Code, cause: Cause, message: String) -> Status {
+    fn refuse(&self, cause: Cause, message: String) -> Status {
         self.ingest.refusals.note(cause, self.address, Some(format!("device:{}", self.peer.device)));
-        refusal(code, cause, message)
+        refusal(cause, message)
     }
 
     fn revoked(&self) -> Status {
-        let message = format!(
-            "device {} was revoked by the county: it may report again when the county gives back its access",
-            self.peer.device
-        );
-        self.refuse(Code::PermissionDenied, Cause::Revoked, message)
+        self.refuse(Cause::Revoked, revoked(self.peer.device))
     }
 
     /// Takes the first message and records the session.
@@ -156,16 +151,12 @@ impl Stream {
             return Err(Status::invalid_argument("the first message of a stream is Open"));
         };
         if open.protocol_revision > PROTOCOL_REVISION {
-            let message = format!(
-                "protocol revision {} is newer than this controller's {PROTOCOL_REVISION}: update the controller first",
-                open.protocol_revision
-            );
-            return Err(self.refuse(Code::FailedPrecondition, Cause::ControllerTooOld, message));
+            return Err(self.refuse(Cause::ControllerTooOld, too_new(open.protocol_revision)));
         }
         let device = DeviceId::from_slice(&open.device_id).map_err(|error| invalid("device_id", error))?;
         if device != self.peer.device {
             let message = format!("the certificate is of device {}, Open names {device}", self.peer.device);
-            return Err(self.refuse(Code::PermissionDenied, Cause::OtherIdentity, message));
+            return Err(self.refuse(Cause::OtherIdentity, message));
         }
         let run = RunId::from_slice(&open.run_id).map_err(|error| invalid("run_id", error))?;
         let boot = open.os_boot.as_ref().map(|boot| boot.id.as_slice()).unwrap_or_default();
@@ -174,12 +165,10 @@ impl Stream {
             return Err(self.revoked());
         }
         let opening = self.opening(&open, run, boot);
-        let started = self.ingest.session_start(device, opening).await.map_err(|error| match error {
-            StoreError::NotFound { .. } => {
-                let message = format!("device {device} is not in this county's records: enrol it anew");
-                self.refuse(Code::PermissionDenied, Cause::UnknownDevice, message)
-            }
-            error => unavailable(&error),
+        let started = self.ingest.session_start(self.peer, opening).await;
+        let started = started.map_err(|error| unavailable(&error))?.map_err(|why| {
+            let (cause, message) = certificate_refusal(device, why);
+            self.refuse(cause, message)
         })?;
         let place = match started.whose {
             Whose::Device(_) => Place::Device(self.ingest.sessions.open(device)),

@@ -18,6 +18,7 @@ use bbt_domain::{
 use bbt_proto::report::v1::{Ack, Code, Verdict};
 use bbt_store::{
     Receipt, StoreError, Tx,
+    certificates::{CertificateRefusal, certificate_use},
     recognition::canary_kept,
     reports::{Delivery, Opening, Started, Whose, reports_commit, reports_quarantine, session_start},
 };
@@ -27,7 +28,7 @@ use crate::{
     config::Limits,
     context::{Context, new_id},
     grpc::convert::BODY_BYTES,
-    listen::refusals::Refusals,
+    listen::{DevicePeer, refusals::Refusals},
     pki::{revoke::Denylist, signed_time::TimeSigner},
     tasks::fault_analysis::Heard,
 };
@@ -120,10 +121,19 @@ impl Ingest {
         }
     }
 
-    /// Says whose stream it is that shows the identity of `device`, and records it if it is the device's.
-    pub async fn session_start(&self, device: DeviceId, opening: Opening) -> Result<Started, StoreError> {
-        let now = self.context.now();
-        self.context.store.write(move |tx| session_start(tx, &Actor::Device(device), &opening, now)).await
+    /// Says whose stream it is that shows the identity of a device, and records it if it is the device's; unless its
+    /// certificate is not good for that.
+    pub async fn session_start(
+        &self,
+        peer: DevicePeer,
+        opening: Opening,
+    ) -> Result<Result<Started, CertificateRefusal>, StoreError> {
+        let (now, actor) = (self.context.now(), Actor::Device(peer.device));
+        let start = move |tx: &mut Tx<'_>| match certificate_use(tx, &actor, peer.serial, now)? {
+            Ok(()) => session_start(tx, &actor, &opening, now).map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        };
+        self.context.store.write(start).await
     }
 
     /// Records that a device has a canary on its disk. It is told a new one at each session, so a lost record is no

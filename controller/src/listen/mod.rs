@@ -41,4 +41,6 @@ pub struct DevicePeer {
     pub device: DeviceId,
     /// The certificate's end.
     pub until: UtcMicros,
+    /// The certificate's serial; `None` when it is of another length than those that this controller gives.
+    pub serial: Option<[u8; 16]>,
 }

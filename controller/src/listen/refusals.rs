@@ -41,10 +41,22 @@ pub enum Cause {
     TokenUsed,
     /// A token past its end.
     TokenExpired,
-    /// An enrolment request that cannot be read.
+    /// A request for a certificate that cannot be read.
     RequestInvalid,
     /// An unknown or old nonce.
     NonceUnknown,
+    /// A PC that a person turned away.
+    Refused,
+    /// A PC that would wait for a person, where too many wait.
+    TooManyWaiting,
+    /// A certificate in whose place a newer one of the device was used.
+    CertificateSuperseded,
+    /// A certificate that the county's records do not have so.
+    CertificateUnknown,
+    /// A signature that does not prove the key of the certificate beside it.
+    ProofWrong,
+    /// The controller does not believe its own clock: nobody's fault but its own, and never in the audit.
+    ClockGuard,
 }
 
 impl Cause {
@@ -64,6 +76,12 @@ impl Cause {
             Self::TokenExpired => "token_expired",
             Self::RequestInvalid => "request_invalid",
             Self::NonceUnknown => "nonce_unknown",
+            Self::Refused => "refused",
+            Self::TooManyWaiting => "too_many_waiting",
+            Self::CertificateSuperseded => "certificate_superseded",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::ProofWrong => "proof_wrong",
+            Self::ClockGuard => "clock_guard",
         }
     }
 
@@ -75,7 +93,8 @@ impl Cause {
             | Self::TokenUsed
             | Self::TokenExpired
             | Self::RequestInvalid
-            | Self::NonceUnknown => "enrollment.refused",
+            | Self::NonceUnknown
+            | Self::ProofWrong => "enrollment.refused",
             _ => "connection.refused",
         }
     }

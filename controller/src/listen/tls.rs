@@ -23,7 +23,7 @@ use x509_parser::extensions::GeneralName;
 use super::{DevicePeer, refusals::Cause};
 use crate::{
     clock::SharedClock,
-    pki::{authority::Authority, issue::Listener, provider, revoke::Denylist},
+    pki::{issue::Listener, provider, revoke::Denylist},
 };
 
 /// HTTP/2, RFC 9113 3.2.
@@ -112,12 +112,12 @@ impl fmt::Debug for DeviceVerifier {
 impl DeviceVerifier {
     /// Trusts the county's root and nothing else.
     pub fn new(
-        authority: &Authority,
+        root: &CertificateDer<'static>,
         domain: TrustDomain,
         denylist: Arc<Denylist>,
     ) -> Result<Arc<Self>, TlsError> {
         let mut roots = RootCertStore::empty();
-        roots.add(authority.root().clone())?;
+        roots.add(root.clone())?;
         let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
@@ -130,7 +130,22 @@ impl DeviceVerifier {
         let names = parsed.subject_alternative_name().ok()??;
         let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else { return None };
         let until = UtcMicros::from_secs(parsed.validity().not_after.timestamp());
-        Some(DevicePeer { device: device_of_uri(&self.domain, uri)?, until })
+        let serial = parsed.raw_serial().try_into().ok();
+        Some(DevicePeer { device: device_of_uri(&self.domain, uri)?, until, serial })
+    }
+
+    /// The device of a certificate that may have ended: that one of `intermediates` signed it is asked at its own
+    /// beginning, when all of its chain was good. Whether its device may still come is not asked here.
+    pub fn past_peer(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Option<DevicePeer> {
+        let (rest, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let begin = u64::try_from(parsed.validity().not_before.timestamp()).ok()?;
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(begin));
+        self.chain.verify_client_cert(certificate, intermediates, at).ok()?;
+        self.peer(certificate).filter(|_| rest.is_empty())
     }
 }
 

@@ -174,6 +174,16 @@ pub(crate) fn admission_taken(
     Ok(())
 }
 
+/// Lets a request wait again, after what was decided was carried out and got lost on the PC.
+pub(crate) fn admission_reopen(tx: &mut Tx<'_>, id: AdmissionId) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE admission SET decision = NULL, decided_device = NULL, decided_us = NULL, decided_by = NULL,
+             taken_us = NULL WHERE id = $1",
+        params![id.as_bytes()],
+    )?;
+    Ok(())
+}
+
 /// A request as people look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct AdmissionLine {
@@ -387,11 +397,7 @@ pub fn admission_undo(
             "request {id} has no ruling that can be taken back: what its PC has taken is ended by revoking the device"
         )));
     }
-    tx.execute(
-        "UPDATE admission SET decision = NULL, decided_device = NULL, decided_us = NULL, decided_by = NULL
-         WHERE id = $1",
-        params![id.as_bytes()],
-    )?;
+    admission_reopen(tx, id)?;
     let detail = json!({"was": line.ruling, "device": line.decided_device});
     audit::append(tx, actor, "admission.undo", &format!("request:{id}"), &detail, now)?;
     admission_show(tx, actor, id)

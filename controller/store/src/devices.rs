@@ -11,7 +11,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    Row, StoreError, Tx, Value, audit, error::permit, params, recognition::evidence_of, scope::device_scope,
+    Row, StoreError, Tx, Value, audit,
+    certificates::{CertificateLine, certificate_newest},
+    error::permit,
+    params,
+    recognition::evidence_of,
+    scope::device_scope,
 };
 
 /// One line of a list of devices.
@@ -79,6 +84,8 @@ pub struct DeviceFile {
     pub history_frames: i64,
     /// End of its newest certificate.
     pub certificate_until: Option<UtcMicros>,
+    /// Its newest certificate.
+    pub certificate: Option<CertificateLine>,
 }
 
 /// The newest session of a device.
@@ -227,6 +234,7 @@ pub fn device_show(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<Devic
     let count = |tx: &mut Tx<'_>, sql: &str| {
         tx.query_first(sql, params![id.as_bytes()], |row| row.int(0)).map(Option::unwrap_or_default)
     };
+    let certificate = certificate_newest(tx, id)?;
     Ok(DeviceFile {
         line,
         standing_reason: (!standing_reason.is_empty()).then_some(standing_reason),
@@ -244,13 +252,8 @@ pub fn device_show(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<Devic
         rollbacks: class.1,
         sibling_of: class.2,
         history_frames: count(tx, "SELECT count(*) FROM history_frame WHERE device_id = $1")?,
-        certificate_until: tx
-            .query_first(
-                "SELECT max(not_after_us) FROM certificate WHERE device_id = $1 AND der IS NOT NULL",
-                params![id.as_bytes()],
-                |row| row.time_opt(0),
-            )?
-            .flatten(),
+        certificate_until: certificate.map(|certificate| certificate.until),
+        certificate,
     })
 }
 

@@ -1,8 +1,8 @@
-//! Tokens, and the devices and certificates that come of them.
+//! Tokens, and the devices that come of them.
 
 use bbt_domain::{
     access::{Act, Actor},
-    identity::{AdmissionKind, Evidence, Likeness, Ruling, Standing},
+    identity::{AdmissionKind, Evidence, Issuance, Likeness, Ruling, Standing},
     ids::{AdmissionId, DeviceId, SchoolId, TokenId},
     org::SchoolCode,
     time::UtcMicros,
@@ -13,9 +13,10 @@ use crate::{
     StoreError, Tx,
     admissions::{Asking, Request, admission_note, admission_of, admission_taken},
     audit,
+    certificates::{NewCertificate, certificate_record},
     error::permit,
     params,
-    recognition::{comes_back_frozen, device_row, evidence_record, evidence_weigh, matches},
+    recognition::{canary_forget, comes_back_frozen, device_row, evidence_record, evidence_weigh, matches},
     schools::school_by_code,
     sets::{NewSet, set_record},
 };
@@ -84,17 +85,6 @@ pub struct Enrolling {
     pub agent_version: String,
     /// The peer's address, for the audit.
     pub peer: String,
-}
-
-/// A certificate about to be signed: recorded first.
-#[derive(Clone, Debug)]
-pub struct NewCertificate {
-    /// Random, 128 bits.
-    pub serial: [u8; 16],
-    /// Good from.
-    pub not_before: UtcMicros,
-    /// Good until.
-    pub not_after: UtcMicros,
 }
 
 /// The device that a certificate may now be signed for.
@@ -239,7 +229,8 @@ pub fn device_enroll(
         admission_taken(tx, request.id, device, now)?;
     }
     evidence_record(tx, device, &enrolling.evidence, now)?;
-    certificate_record(tx, device, &enrolling.key_sha256, &enrolling.certificate, now)?;
+    let issuance = Issuance::Enrollment;
+    certificate_record(tx, device, issuance, &enrolling.key_sha256, &enrolling.certificate, now)?;
     Ok(Ok(Admitted::Device(Enrolled { device, school_name: token.school_name })))
 }
 
@@ -324,16 +315,34 @@ fn device_record(
     now: UtcMicros,
 ) -> Result<(), StoreError> {
     let (device, school) = (enrolling.device, token.school);
-    tx.execute(
-        "INSERT INTO device (id, school_id, standing, standing_us, standing_why, enrolled_us)
-         VALUES ($1, $2, $3, $4, '', $4)",
-        params![device.as_bytes(), school.as_bytes(), Standing::Active.as_str(), now],
-    )?;
-    set_record(tx, &enrolling.set, school, device, now)?;
+    device_add(tx, device, school, None, &enrolling.set, now)?;
     token_take(tx, token, enrolling, device, now)?;
     let set = enrolling.set.id;
     let detail = json!({"school_id": school, "set_id": set, "token": token.id, "peer": enrolling.peer});
     audit::append(tx, actor, "device.enroll", &format!("device:{device}"), &detail, now)
+}
+
+/// Records a device with a set of its own.
+pub(crate) fn device_add(
+    tx: &mut Tx<'_>,
+    device: DeviceId,
+    school: SchoolId,
+    sibling_of: Option<DeviceId>,
+    set: &NewSet,
+    now: UtcMicros,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO device (id, school_id, standing, standing_us, standing_why, enrolled_us, sibling_of)
+         VALUES ($1, $2, $3, $4, '', $4, $5)",
+        params![
+            device.as_bytes(),
+            school.as_bytes(),
+            Standing::Active.as_str(),
+            now,
+            sibling_of.map(|device| device.as_bytes().to_vec())
+        ],
+    )?;
+    set_record(tx, set, school, device, now)
 }
 
 /// A known device comes with a new key: row, set and history stay, and what its disk remembered is gone.
@@ -346,7 +355,7 @@ fn device_rejoin(
     now: UtcMicros,
 ) -> Result<(), StoreError> {
     token_take(tx, token, enrolling, device, now)?;
-    tx.execute("UPDATE device SET canary_kept = 0 WHERE id = $1", params![device.as_bytes()])?;
+    canary_forget(tx, device)?;
     let detail = json!({"token": token.id, "peer": enrolling.peer});
     audit::append(tx, actor, "device.rejoin", &format!("device:{device}"), &detail, now)
 }
@@ -364,38 +373,4 @@ fn token_take(
         params![token.id.as_bytes(), &enrolling.key_sha256, device.as_bytes(), now],
     )?;
     Ok(())
-}
-
-fn certificate_record(
-    tx: &mut Tx<'_>,
-    device: DeviceId,
-    key_sha256: &[u8; 32],
-    certificate: &NewCertificate,
-    now: UtcMicros,
-) -> Result<(), StoreError> {
-    tx.execute(
-        "INSERT INTO certificate (serial, device_id, key, not_before_us, not_after_us, recorded_us, der)
-         VALUES ($1, $2, $3, $4, $5, $6, NULL)",
-        params![
-            &certificate.serial,
-            device.as_bytes(),
-            key_sha256,
-            certificate.not_before,
-            certificate.not_after,
-            now
-        ],
-    )?;
-    Ok(())
-}
-
-/// Keeps the signed certificate beside its record.
-pub fn certificate_signed(
-    tx: &mut Tx<'_>,
-    actor: &Actor,
-    serial: &[u8; 16],
-    der: &[u8],
-) -> Result<(), StoreError> {
-    permit(actor, Act::DeviceEnroll)?;
-    let changed = tx.execute("UPDATE certificate SET der = $1 WHERE serial = $2", params![der, serial])?;
-    if changed == 1 { Ok(()) } else { Err(StoreError::Damaged { what: "a certificate's record" }) }
 }

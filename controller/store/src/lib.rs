@@ -11,6 +11,8 @@
 
 pub mod admissions;
 pub mod audit;
+pub mod certificates;
+mod clones;
 pub mod contracts;
 pub mod devices;
 mod engine;

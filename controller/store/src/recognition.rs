@@ -313,6 +313,12 @@ pub(crate) fn canary_next(
     Ok(next)
 }
 
+/// A device that begins anew has no canary to lose.
+pub(crate) fn canary_forget(tx: &mut Tx<'_>, device: DeviceId) -> Result<(), StoreError> {
+    tx.execute("UPDATE device SET canary_kept = 0 WHERE id = $1", params![device.as_bytes()])?;
+    Ok(())
+}
+
 /// Notes that the device has the number `kept` on its disk.
 pub fn canary_kept(tx: &mut Tx<'_>, actor: &Actor, kept: u64) -> Result<(), StoreError> {
     permit(actor, Act::ReportDeliver)?;

@@ -7,6 +7,7 @@
 mod admission;
 mod canary;
 mod evidence;
+mod issuance;
 mod junk;
 mod names;
 mod recognition;
@@ -15,6 +16,7 @@ mod standing;
 pub use admission::{AdmissionKind, Ruling};
 pub use canary::{Canary, FROZEN_AT, rolled_back};
 pub use evidence::{Comparison, Evidence, EvidenceKind, Policy, Weighed, Worth, compare, weigh};
+pub use issuance::Issuance;
 pub use names::{TrustDomain, device_of_uri, device_uri};
 pub use recognition::{Holder, Likeness, Verdict, judge, likeness, two_at_once};
 pub use standing::{Standing, StandingKind};

@@ -113,6 +113,9 @@ mod tests {
             Cause::TokenExpired,
             Cause::RequestInvalid,
             Cause::NonceUnknown,
+            Cause::CertificateSuperseded,
+            Cause::CertificateUnknown,
+            Cause::ProofWrong,
         ];
         for (cause, language) in causes.into_iter().flat_map(|cause| Language::ALL.map(|l| (cause, l))) {
             assert!(REFUSALS.contains(&cause.action()), "{cause:?}");

@@ -11,7 +11,10 @@ use bbt_domain::{
         policy::{Policy, Rules},
     },
     identity::{Evidence, EvidenceKind, TrustDomain},
-    ids::{AssetId, BootId, DeviceId, FaultId, Incarnation, RoomId, RunId, SchoolId, SetId, TokenId, UserId},
+    ids::{
+        AdmissionId, AssetId, BootId, DeviceId, FaultId, Incarnation, RoomId, RunId, SchoolId, SetId,
+        TokenId, UserId,
+    },
     ledger::{entry, fields::Specification},
     money::Money,
     org::{RoomKind, SchoolCode},
@@ -20,7 +23,8 @@ use bbt_domain::{
 };
 use bbt_store::{
     Store, StoreError, Tx,
-    enrollment::{Enrolling, NewCertificate, NewToken, certificate_signed, device_enroll, token_create},
+    certificates::{NewCertificate, certificate_signed},
+    enrollment::{Enrolling, NewToken, device_enroll, token_create},
     faults::fault_analyze,
     ledger::{NewAsset, asset_add},
     meta::{County as CountyRecord, county_create},
@@ -104,6 +108,9 @@ impl County {
                 evidence(EvidenceKind::BoardSerial, "PF0X1234", false),
                 evidence(EvidenceKind::BoardUuid, "00000000-0000-0000-0000-000000000000", true),
             ],
+            admission: AdmissionId::from_bytes([number; 16]),
+            host_name: "bgs-01".into(),
+            agent_version: "0.1.0".into(),
             peer: "192.0.2.9:50000".into(),
         };
         let write = move |tx: &mut Tx<'_>| {
@@ -113,7 +120,7 @@ impl County {
                 Err(error) => return Err(error),
             }
             token_create(tx, &Actor::Local, &token, now)?;
-            device_enroll(tx, &Actor::Anonymous, &enrolling, now)?.unwrap();
+            device_enroll(tx, &Actor::Anonymous, &enrolling, &|_| false, now)?.unwrap();
             certificate_signed(tx, &Actor::Anonymous, &[number; 16], b"der")
         };
         self.context.store.write(write).await.unwrap();
@@ -153,7 +160,7 @@ impl County {
         let contact = Contact { received: now, sent_wall: now, sent_mono_micros: 0, boot };
         let write = move |tx: &mut Tx<'_>| {
             let actor = Actor::Device(device);
-            let school = session_start(tx, &actor, &opening, now)?;
+            let school = session_start(tx, &actor, &opening, now)?.school;
             let (reports, row_ids) = (reports.clone(), Vec::clone(&row_ids));
             let delivery = Delivery { reports, row_ids, contact, session_run: run, school };
             reports_commit(tx, &actor, &delivery)

@@ -4,7 +4,7 @@ use bbt_domain::{
         Disk, FileSystem, FileSystems, Hardware, Interface, Memory, MemoryModule, Network, Peer, Problem,
         Processor, Product, Reachability, Software, StateReport, Storage, Told,
     },
-    identity::Standing,
+    identity::{Standing, StandingKind},
     report::{Body, Class, Gap},
     time::UtcMicros,
 };
@@ -257,7 +257,8 @@ async fn a_paused_device_says_why() {
     let device = county.device(7).await;
     let now = county.context.now();
     let revoke = move |tx: &mut Tx<'_>| {
-        device_stand(tx, &Actor::Local, device, Standing::Revoked, "已报失", now).map(|_| ())
+        device_stand(tx, &Actor::Local, device, Standing::Revoked, StandingKind::Plain, "已报失", now)
+            .map(|_| ())
     };
     county.context.store.write(revoke).await.unwrap();
     let page = county.signed_in().await.get(&format!("/devices/{device}")).await;

@@ -24,6 +24,8 @@ macro_rules! exams {
 }
 
 mod admissions;
+mod certificates;
+mod clones;
 mod enrollment;
 mod faults;
 mod ledger;
@@ -50,9 +52,8 @@ use serde_json::json;
 use crate::{
     Store, StoreError, Tx,
     audit::audit_note,
-    enrollment::{
-        Admitted, Enrolled, Enrolling, NewCertificate, NewToken, TokenRefusal, device_enroll, token_create,
-    },
+    certificates::NewCertificate,
+    enrollment::{Admitted, Enrolled, Enrolling, NewToken, TokenRefusal, device_enroll, token_create},
     meta::{County, county_create},
     params,
     schools::school_add,
