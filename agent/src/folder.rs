@@ -1,7 +1,7 @@
 //! The state folder: who may use it, and how files in it are written.
 //!
 //! `identity/` holds what must never be lost, `spool/` what waits to be sent, `run/` what helps people and may
-//! vanish. All of it belongs to the agent's user alone: folders 0700 and files 0600; on Windows the folders are made
+//! vanish, `canary` a number by which the county sees whether this disk falls back. All of it belongs to the agent's user alone: folders 0700 and files 0600; on Windows the folders are made
 //! for the system, administrators and their maker, and files in them inherit that.
 
 use std::{
@@ -135,6 +135,11 @@ impl Folder {
         self.root.join("run")
     }
 
+    /// The state canary.
+    pub fn canary(&self) -> PathBuf {
+        self.root.join("canary")
+    }
+
     fn lock_path(&self) -> PathBuf {
         self.root.join("lock")
     }
@@ -148,6 +153,19 @@ pub fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Gives a file another name and folder, so that after the return a power cut leaves it there alone.
+pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    // The new name first: a cut between the two leaves both, which is better than none.
+    [to, from].into_iter().filter_map(Path::parent).try_for_each(sync_folder)
+}
+
+/// Makes a folder for the agent alone, unless there is one, and sees that it stays.
+pub fn make_private_folder(path: &Path) -> io::Result<()> {
+    make_private(path)?;
     path.parent().map_or(Ok(()), sync_folder)
 }
 

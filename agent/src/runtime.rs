@@ -1,11 +1,11 @@
 //! The composition root: everything `run` is made of, and the loop that keeps it going.
 //!
-//! One thread. Three things go on side by side: the schedule (collect, sample, append), the uplink (send,
-//! decide) and the signals. They meet in the spool and nowhere else, except that a new stream asks for the full
-//! state. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
+//! One thread. Four things go on side by side: the schedule (collect, sample, append), the uplink (send, decide),
+//! the upkeep of the identity, and the signals. Schedule and uplink meet in the spool and nowhere else, except that
+//! a new stream asks for the full state; uplink and upkeep meet in what they watch of each other. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,10 +21,16 @@ use uuid::Uuid;
 use crate::{
     VERSION,
     boot_record::BootRecord,
+    canary::Canary,
     collect::{self, Runner, Section, load::Sampler, usage::Usage},
     config::Config,
     folder::{Folder, FolderError},
-    identity::{IdentityError, clock::Clock, keystore, trust},
+    identity::{
+        IdentityError,
+        clock::Clock,
+        keystore, next,
+        upkeep::{Credentials, Standing, Upkeep},
+    },
     platform::Platform,
     report::{self, StateTracker},
     schedule::{Intervals, Schedule, Task},
@@ -90,11 +96,35 @@ async fn run_until(
     let mut stop = pin!(stop);
     state.prepare()?;
     let _lock = state.lock()?;
+    next::repair(state)?;
+    while let Left::AnotherDevice = run_as_device(stop.as_mut(), state, config, platform.clone()).await? {
+        tracing::info!("the agent begins again as another device");
+    }
+    Ok(())
+}
+
+/// Why the work ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// The system asks to stop.
+    Asked,
+    /// The county gave this PC another identity, under which everything begins again.
+    AnotherDevice,
+}
+
+/// One run under one identity.
+async fn run_as_device(
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    state: &Folder,
+    config: &Config,
+    platform: Arc<dyn Platform>,
+) -> Result<Left, RunError> {
     let identity = keystore::load(state)?;
     let clock = Arc::new(Clock::new(platform.clone()));
     clock.raise_floor(identity.valid_secs.0.saturating_mul(1_000_000));
-    let tls = trust::device_config(&identity, clock.clone())
+    let credentials = Credentials::new(identity, &clock)
         .map_err(|source| RunError::Tls { folder: state.identity().display().to_string(), source })?;
+    let identity = &credentials.identity;
 
     let boot = platform.boot();
     let record = BootRecord::begin(state, boot);
@@ -119,10 +149,10 @@ async fn run_until(
     let controller = identity.agent_addresses.first().map(ToString::to_string);
     let mut reporter = Reporter::new(platform.clone(), clock.clone(), spool.clone(), record, controller);
     let worked = {
-        let parts = Parts { state, config, platform, clock, identity, tls, origin, spool: spool.clone() };
+        let parts = Parts { state, config, platform, clock, credentials, origin, spool: spool.clone() };
         tokio::select! {
-            error = work(parts, &mut reporter) => Err(error),
-            () = &mut stop => Ok(()),
+            left = work(parts, &mut reporter) => left,
+            () = &mut stop => Ok(Left::Asked),
         }
     };
     let ended = Instant::now() + STOP_WITHIN;
@@ -145,40 +175,38 @@ struct Parts<'a> {
     config: &'a Config,
     platform: Arc<dyn Platform>,
     clock: Arc<Clock>,
-    identity: keystore::Identity,
-    tls: Arc<rustls::ClientConfig>,
+    credentials: Credentials,
     origin: Origin,
     spool: Handle,
 }
 
-/// Collects and sends; comes back only when it cannot go on.
-async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
-    let Parts { state, config, platform, clock, identity, tls, origin, spool } = parts;
+/// Collects and sends; comes back only when it cannot go on as it is.
+async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> Result<Left, RunError> {
+    let Parts { state, config, platform, clock, credentials, origin, spool } = parts;
     match spool.contact().await {
         Ok(contact) => clock.raise_floor(contact.signed_micros.unwrap_or(i64::MIN)),
-        Err(error) => return error.into(),
+        Err(error) => return Err(error.into()),
     }
     let mut schedule = start_schedule(config, platform.as_ref());
     // The first inventory comes before the first contact, which shows the evidence found by it.
     let first = schedule.due(platform.now().mono_micros);
     if let Err(error) = reporter.perform(&first).await {
-        return error.into();
+        return Err(error.into());
     }
     let (full_state, mut full_state_asked) = mpsc::channel::<FullStateRequest>(1);
     let (link, mut link_seen) = watch::channel(Link::default());
-    let setting = Setting {
-        evidence: report::evidence(&reporter.latest),
-        identity,
-        tls,
-        clock,
-        spool: spool.clone(),
-        origin,
-        agent_version: VERSION,
-        full_state,
-    };
-    // On its own, so that a collector that takes its time holds up no report; dropped, it ends.
-    let mut uplink = JoinSet::new();
-    uplink.spawn(uplink::run(setting, platform.clone(), link));
+    let evidence = report::evidence(&reporter.latest);
+    let (device_id, canary) = (credentials.identity.device_id, Canary::load(state));
+    let shown = (evidence.clone(), origin.run_id);
+    let upkeep = Upkeep::new(state, platform.clone(), clock.clone(), shown, credentials);
+    let (credentials, mut standing) = (upkeep.credentials(), upkeep.standing());
+    let mut named = credentials.clone();
+    let setting =
+        Setting { evidence, clock, spool: spool.clone(), origin, agent_version: VERSION, canary, full_state };
+    // On their own, so that a collector that takes its time holds up no report; dropped, they end.
+    let mut beside = JoinSet::new();
+    beside.spawn(upkeep.run(link.subscribe()));
+    beside.spawn(uplink::run(setting, credentials, platform.clone(), link));
     let mut notice = Notice::new(state, spool);
     loop {
         let due_micros = schedule.next_due().saturating_sub(platform.now().mono_micros).max(0);
@@ -192,15 +220,26 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
                 notice.at_once();
                 Ok(false)
             }
+            Ok(()) = named.changed() => {
+                if named.borrow_and_update().identity.device_id != device_id {
+                    return Ok(Left::AnotherDevice);
+                }
+                Ok(false)
+            }
+            Ok(()) = standing.changed() => {
+                notice.at_once();
+                Ok(false)
+            }
             () = tokio::time::sleep(notice.wait()) => {
                 let link = link_seen.borrow_and_update().clone();
-                notice.write(platform.now().wall_micros, &link).await.map(|()| false)
+                let standing = standing.borrow_and_update().clone();
+                notice.write(platform.now().wall_micros, &link, &standing).await.map(|()| false)
             }
         };
         match performed {
             Ok(true) => notice.changed(),
             Ok(false) => (),
-            Err(error) => return error.into(),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -384,9 +423,10 @@ impl<'a> Notice<'a> {
         self.due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
     }
 
-    async fn write(&mut self, wall_micros: i64, link: &Link) -> Result<(), SpoolError> {
+    async fn write(&mut self, wall_micros: i64, link: &Link, standing: &Standing) -> Result<(), SpoolError> {
         let (spool, contact) = (self.spool.summary().await?, self.spool.contact().await?);
-        let written = RunStatus::new(VERSION, wall_micros, link, &spool, &contact).write(self.state);
+        let status = RunStatus::new(VERSION, wall_micros, link, standing, &spool, &contact);
+        let written = status.write(self.state);
         if let Err(error) = &written
             && !self.failed
         {

@@ -43,6 +43,7 @@ use crate::{
         inquiry_opening::InquiryOpening,
         outbox_delivery::OutboxDelivery,
         reconciliation::Reconciliation,
+        store_watch::StoreWatch,
         ticket_opening::TicketOpening,
     },
     telemetry::{Health, LogHandle, filter},
@@ -159,7 +160,7 @@ pub async fn run(
             http1: true,
             connections: CONSOLE_CONNECTIONS,
             per_address,
-            router: web::router(Arc::clone(&county.context), desk.clone()),
+            router: web::router(Arc::clone(&county.context), desk.clone(), Arc::clone(&county.denylist)),
             listener: console,
         },
         Port {
@@ -223,6 +224,7 @@ fn start_tasks(
     let asking = InquiryOpening::new(context());
     let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
     serving.spawn(drive(Arc::new(Reconciliation::new(context())), booked, drain.clone()));
+    serving.spawn(drive(Arc::new(StoreWatch::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
     serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
     serving.spawn(drive(Arc::new(asking), inquiries, drain.clone()));

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     clock::SharedClock,
     pki::{self, PkiError},
+    trouble::Troubles,
 };
 
 /// Random codes tried for a set. With a hundred thousand sets one code in 335 is taken.
@@ -26,6 +27,8 @@ pub struct Context {
     pub county: County,
     /// What the county decided about faults; changes when the configuration is read anew.
     pub rules: Arc<ArcSwap<Rules>>,
+    /// What is wrong with the controller now.
+    pub troubles: Arc<Troubles>,
 }
 
 impl Context {

@@ -200,7 +200,7 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     let store = Store::open(&folder.database(), clock.now())?;
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
     let rules = Arc::new(ArcSwap::from_pointee(config.rules()));
-    let context = Arc::new(Context { store, clock, county, rules });
+    let context = Arc::new(Context { store, clock, county, rules, troubles: Arc::default() });
     replay_revocations(&context, &denylist).await?;
     adopt_devices(&context).await?;
     let sealing = Arc::new(SealingKey::open_or_create(&folder.pki())?);

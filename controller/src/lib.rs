@@ -18,6 +18,8 @@ pub mod operation;
 pub mod password;
 pub mod pki;
 pub mod samples;
+pub mod standing;
 pub mod tasks;
 pub mod telemetry;
+pub mod trouble;
 pub mod web;

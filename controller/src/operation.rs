@@ -14,12 +14,11 @@ use bbt_domain::{
     identity::{Ruling, Standing, StandingKind},
     ids::{DeviceId, SchoolId, TokenId},
     org::{SchoolCode, school_name},
-    text::{SENTENCE_CHARS, clean},
 };
 use bbt_store::{
     StoreError,
     audit::audit_verify,
-    devices::{device_count, device_list, device_show, device_stand},
+    devices::{device_count, device_list, device_show},
     enrollment::{NewToken, token_create},
     ledger::ledger_verify,
     meta::integrity_check,
@@ -35,7 +34,9 @@ use crate::{
     context::Context,
     desk::Desk,
     pki::{authority::SharedAuthority, hex, revoke::Denylist, sealing::SealingKey, tokens},
+    standing::{StandError, stand},
     tasks::Nudge,
+    trouble::Noted,
 };
 
 /// Items given at once; `next` leads to the rest.
@@ -379,7 +380,8 @@ impl Operations {
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),
-            "store": self.context.store.health().err().unwrap_or_else(|| "ok".to_owned()),
+            "store": self.context.store.health().err().map_or_else(|| "ok".to_owned(), |failing| failing.reason),
+            "troubles": self.context.troubles.all().iter().map(Noted::to_json).collect::<Vec<_>>(),
             "live": (self.live)(),
         }))
     }
@@ -424,7 +426,6 @@ impl Operations {
         }))
     }
 
-    /// The log first, then the store: whatever is cut off in between, a revoked device stays out.
     async fn device_stand(
         &self,
         actor: Actor,
@@ -432,22 +433,11 @@ impl Operations {
         (standing, kind): (Standing, StandingKind),
         reason: &str,
     ) -> Result<Json, OperationError> {
-        let now = self.context.now();
-        let asked = actor.clone();
-        let before = self.context.store.read(move |tx| device_show(tx, &asked, id)).await?;
-        if before.line.standing != standing || self.denylist.denies(id) != (standing == Standing::Revoked) {
-            let denylist = Arc::clone(&self.denylist);
-            tokio::task::spawn_blocking(move || denylist.stand(id, standing, now))
-                .await
-                .map_err(|error| OperationError::Failed(error.to_string()))?
-                .map_err(|error| OperationError::Failed(error.to_string()))?;
-        }
-        let reason = clean(reason, SENTENCE_CHARS);
-        let changed = self
-            .context
-            .store
-            .write(move |tx| device_stand(tx, &actor, id, standing, kind, &reason, now))
-            .await?;
+        let stood = stand(&self.context, &self.denylist, actor, id, (standing, kind), reason).await;
+        let changed = stood.map_err(|error| match error {
+            StandError::Store(error) => OperationError::Store(error),
+            StandError::Log(reason) => OperationError::Failed(reason),
+        })?;
         Ok(json!({"id": id, "standing": standing, "kind": kind, "changed": changed}))
     }
 }

@@ -26,7 +26,7 @@ use prometheus_client::{
 use tokio::sync::Mutex;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use crate::{config::Log, ingest::Ingest, listen::accept::PortCounters};
+use crate::{config::Log, ingest::Ingest, listen::accept::PortCounters, trouble::Kind};
 
 /// A load balancer may ask every few milliseconds; the store is asked at most this often.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -81,8 +81,11 @@ impl Health {
 
     /// Whether the store commits, asked at most once per [`PROBE_EVERY`].
     async fn ready(&self) -> Result<(), String> {
-        let mut probed = self.probed.lock().await;
         let context = &self.ingest.context;
+        if let Some(trouble) = context.troubles.stops_reports() {
+            return Err(trouble.to_string());
+        }
+        let mut probed = self.probed.lock().await;
         let now = context.now();
         if let Some((at, result)) = probed.as_ref()
             && *at <= now
@@ -187,6 +190,14 @@ impl Collector for Numbers {
             MetricType::Counter,
         )?;
         ConstCounter::new(load(&counters.commit_micros) as f64 / 1e6).encode(waited)?;
+        let noted = self.ingest.context.troubles.all();
+        let mut troubles =
+            encoder.encode_descriptor("trouble", "1 while this is wrong", None, MetricType::Gauge)?;
+        for kind in Kind::ALL {
+            let labels = [("kind", kind.as_str())];
+            let is_noted = noted.iter().any(|noted| noted.trouble.kind() == kind);
+            ConstGauge::new(i64::from(is_noted)).encode(troubles.encode_family(&labels)?)?;
+        }
         let streams =
             encoder.encode_descriptor("streams_open", "Open streams of devices", None, MetricType::Gauge)?;
         ConstGauge::new(self.ingest.sessions.count() as i64).encode(streams)?;

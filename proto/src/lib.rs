@@ -26,5 +26,12 @@ pub mod report {
     #[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used)]
     pub mod v1 {
         include!("gen/bbt.report.v1.rs");
+
+        /// A secret is not printed, wherever the message around it is.
+        impl std::fmt::Debug for Secret {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct("Secret").field("name", &self.name).finish_non_exhaustive()
+            }
+        }
     }
 }

@@ -159,6 +159,45 @@ fn stream_messages_keep_their_bytes() {
 }
 
 #[test]
+fn configurations_keep_their_bytes_and_their_secrets() {
+    let config = report::Config {
+        revision: 1_790_000_007,
+        values: Some(report::Values {
+            sample_interval_secs: Some(30),
+            frame_interval_secs: Some(300),
+            inventory_interval_secs: Some(86_400),
+            spool_max_bytes: Some(64 << 20),
+            spool_max_age_secs: Some(30 * 86_400),
+        }),
+        lessons: vec![report::Span { from_unix_secs: 1_790_035_200, to_unix_secs: 1_790_067_600 }],
+        live: Some(report::Live {
+            sample_interval_secs: 5,
+            frame_interval_secs: 5,
+            until_unix_secs: 1_790_000_600,
+        }),
+        secrets: vec![report::Secret { name: "projector/1/password".into(), value: b"swordfish".to_vec() }],
+    };
+    let printed = format!("{config:?}");
+    assert!(printed.contains("projector/1/password") && !printed.contains("swordfish"), "{printed}");
+    assert!(!printed.contains("115, 119"), "not as numbers either: {printed}");
+    check("config", &report::StreamResponse { body: Some(report::stream_response::Body::Config(config)) });
+    let outcome = |outcome| report::StreamRequest {
+        body: Some(report::stream_request::Body::ConfigOutcome(report::ConfigOutcome {
+            revision: 1_790_000_007,
+            outcome: Some(outcome),
+        })),
+    };
+    check("config_applied", &outcome(report::config_outcome::Outcome::Applied(true)));
+    check(
+        "config_rejected",
+        &outcome(report::config_outcome::Outcome::Rejected(report::Rejected {
+            key: "spool_max_bytes".into(),
+            reason: "is more than half of the disk".into(),
+        })),
+    );
+}
+
+#[test]
 fn frames_keep_their_bytes() {
     let state = report::State {
         full: true,

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file per capability.
 
+mod clocks;
 mod commands;
 mod contractor;
 mod delivery;
@@ -11,5 +12,6 @@ mod kills;
 mod ledger;
 mod metadata;
 mod outbox;
+mod power_loss;
 mod quickstart;
 mod refusals;

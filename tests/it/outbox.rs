@@ -65,7 +65,13 @@ impl Office {
         };
         let record = county.clone();
         store.write(move |tx| county_create(tx, &record)).await?;
-        let context = Arc::new(Context { store, clock: clock.clone(), county, rules: Arc::default() });
+        let context = Arc::new(Context {
+            store,
+            clock: clock.clone(),
+            county,
+            rules: Arc::default(),
+            troubles: Arc::default(),
+        });
         let sealing = Arc::new(SealingKey::open_or_create(folder.path())?);
         let office = Self { context, clock, sealing, _folder: folder };
         for number in [1, 2] {

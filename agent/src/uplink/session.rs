@@ -9,7 +9,6 @@ use bbt_proto::{
     report::v1::{self as wire, report_service_client::ReportServiceClient, stream_request, stream_response},
 };
 use prost::Message;
-use rustls::ClientConfig;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -24,9 +23,10 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
+    canary::Canary,
     identity::{
-        Identity,
         clock::{Clock, TimeSigner},
+        upkeep::Credentials,
     },
     spool::{FrameKey, Handle, Origin, SpoolError},
 };
@@ -47,10 +47,6 @@ pub type FullStateRequest = oneshot::Sender<u64>;
 /// What a stream needs to know; the same for all streams of a run.
 #[derive(Debug)]
 pub struct Setting {
-    /// Who we are and whom we trust.
-    pub identity: Identity,
-    /// The secure connection.
-    pub tls: Arc<ClientConfig>,
     /// The time.
     pub clock: Arc<Clock>,
     /// What waits.
@@ -61,6 +57,8 @@ pub struct Setting {
     pub evidence: Vec<Evidence>,
     /// Of this program.
     pub agent_version: &'static str,
+    /// Tells the county whether this disk falls back.
+    pub canary: Canary,
     /// Where the full state is had.
     pub full_state: mpsc::Sender<FullStateRequest>,
 }
@@ -86,15 +84,20 @@ pub enum News {
 }
 
 /// Runs one stream until it ends, telling the news.
-pub async fn run(setting: &Setting, address: &Address, tell: &(dyn Fn(News) + Sync)) -> End {
-    let connection = match Connection::open(address, setting.tls.clone()).await {
+pub async fn run(
+    setting: &Setting,
+    credentials: &Credentials,
+    address: &Address,
+    tell: &(dyn Fn(News) + Sync),
+) -> End {
+    let connection = match Connection::open(address, credentials.tls.clone()).await {
         Ok(connection) => connection,
         Err(error) => {
             return End { refusal: Refusal::of_connect(&error), progress: false, connected: false };
         }
     };
     let mut progress = false;
-    let ended = stream(setting, &connection, &mut progress, tell).await;
+    let ended = stream(setting, credentials, &connection, &mut progress, tell).await;
     let refusal = match (ended, connection.tls_error()) {
         (_, Some(error)) => Refusal::of_tls(address, &error),
         (Ended::Status(status), None) => Refusal::of_status(address, &status),
@@ -104,10 +107,11 @@ pub async fn run(setting: &Setting, address: &Address, tell: &(dyn Fn(News) + Sy
         (Ended::Silent(what), None) => {
             Refusal::passing("silent", format!("the controller {address} {what}"), WAIT)
         }
-        (Ended::Broken(what), None) => Refusal::passing(
-            "contract_broken",
-            format!("the controller {address} {what}"),
-            "check that it is a bbt-controller of a fitting version",
+        (Ended::Broken(what), None) => Refusal::broken(address, what),
+        (Ended::OfAnother, None) => Refusal::passing(
+            OF_ANOTHER,
+            "this PC has the identity of another one, whose disk was copied to it",
+            "the agent asks for an identity of its own, which somebody of the county has to approve; reports are kept here",
         ),
         (Ended::Spool(error), None) => {
             Refusal::passing("spool_stopped", error.to_string(), "restart the agent")
@@ -118,6 +122,9 @@ pub async fn run(setting: &Setting, address: &Address, tell: &(dyn Fn(News) + Sy
     End { refusal, progress, connected: true }
 }
 
+/// The refusal after which a key of its own is asked for.
+pub const OF_ANOTHER: &str = "identity_of_another";
+
 const WAIT: &str = "the agent tries again by itself";
 
 enum Ended {
@@ -125,6 +132,7 @@ enum Ended {
     Closed,
     Silent(&'static str),
     Broken(&'static str),
+    OfAnother,
     Spool(SpoolError),
 }
 
@@ -142,11 +150,12 @@ impl From<SpoolError> for Ended {
 
 async fn stream(
     setting: &Setting,
+    credentials: &Credentials,
     connection: &Connection,
     progress: &mut bool,
     tell: &(dyn Fn(News) + Sync),
 ) -> Ended {
-    match open(setting, connection).await {
+    match open(setting, credentials, connection).await {
         Ok(mut open) => {
             tell(News::Greeted);
             match open.serve(setting, progress, tell).await {
@@ -169,7 +178,11 @@ struct OpenStream {
 }
 
 /// Greeting and welcome.
-async fn open(setting: &Setting, connection: &Connection) -> Result<OpenStream, Ended> {
+async fn open(
+    setting: &Setting,
+    credentials: &Credentials,
+    connection: &Connection,
+) -> Result<OpenStream, Ended> {
     let (up, requests) = mpsc::channel(REQUESTS_WAITING);
     let backlog = setting.spool.summary().await?.backlog_total();
     let stamp = setting.clock.stamp();
@@ -185,6 +198,7 @@ async fn open(setting: &Setting, connection: &Connection) -> Result<OpenStream, 
         config_revision: 0,
         backlog_frames: backlog.frames,
         backlog_bytes: backlog.bytes,
+        canary: setting.canary.number(),
     };
     send(&up, stream_request::Body::Open(greeting)).await?;
     let mut client = ReportServiceClient::new(connection.channel.clone())
@@ -200,7 +214,11 @@ async fn open(setting: &Setting, connection: &Connection) -> Result<OpenStream, 
     let Some(stream_response::Body::Welcome(welcome)) = welcome.and_then(|response| response.body) else {
         return Err(Ended::Broken("did not begin with a welcome"));
     };
-    let identity = &setting.identity;
+    if welcome.identity() == wire::Identity::Rekey {
+        return Err(Ended::OfAnother);
+    }
+    keep_canary(setting, &up, welcome.canary).await?;
+    let identity = &credentials.identity;
     let signer = TimeSigner::from_chain(&welcome.signer_chain, &identity.root, &identity.trust_domain)
         .inspect_err(|error| tracing::warn!("the controller's signed time is not used: {error}"))
         .ok();
@@ -210,6 +228,24 @@ async fn open(setting: &Setting, connection: &Connection) -> Result<OpenStream, 
     setting.spool.welcomed(welcome.incarnation, welcome.contact_window_secs, signed_micros).await?;
     open.first = full_state(setting).await;
     Ok(open)
+}
+
+/// Keeps the number and says so. If the disk does not take it, the county hears nothing and thinks nothing.
+async fn keep_canary(
+    setting: &Setting,
+    up: &mpsc::Sender<wire::StreamRequest>,
+    number: u64,
+) -> Result<(), Ended> {
+    if number == 0 {
+        return Ok(());
+    }
+    match setting.canary.keep(number) {
+        Ok(()) => send(up, stream_request::Body::CanaryKept(wire::CanaryKept { number })).await,
+        Err(error) => {
+            tracing::warn!("the state canary was not kept: {error}");
+            Ok(())
+        }
+    }
 }
 
 /// The number of the frame that opens the stream; none if the agent is about to stop.

@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::{
     VERSION,
-    identity::{Identity, clock::Clock, trust},
+    canary::Canary,
+    folder::Folder,
+    identity::{Identity, clock::Clock},
     platform::{Roots, fake::FakePlatform},
     spool::{Amount, Class, Draft, Handle, Limits, Origin},
     testing::{Act, Controller, County},
@@ -44,16 +46,16 @@ impl Device {
         let (full_state, mut asked) = mpsc::channel::<FullStateRequest>(1);
         let (tell, link) = watch::channel(Link::default());
         let setting = Setting {
-            tls: trust::device_config(&identity, clock.clone()).unwrap(),
-            identity,
-            clock,
+            clock: clock.clone(),
             spool: spool.clone(),
             origin,
             evidence: Vec::new(),
             agent_version: VERSION,
+            canary: Canary::load(&Folder::at(folder.path())),
             full_state,
         };
-        tokio::spawn(run(setting, platform.clone(), tell));
+        let credentials = Arc::new(Credentials::new(identity, &clock).unwrap());
+        tokio::spawn(run(setting, watch::Sender::new(credentials).subscribe(), platform.clone(), tell));
         let states = spool.clone();
         tokio::spawn(async move {
             while let Some(answer) = asked.recv().await {

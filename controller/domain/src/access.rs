@@ -113,6 +113,8 @@ pub enum Act {
     CaseSettle,
     /// Read what was in use when.
     UsageRead,
+    /// See what is wrong with the controller itself.
+    TroubleRead,
 }
 
 /// Whether `actor` may do `act`.
@@ -160,6 +162,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::LedgerWrite
                 | Act::CaseSettle
                 | Act::UsageRead
+                | Act::TroubleRead
         ),
         Actor::Anonymous => {
             matches!(act, Act::DeviceEnroll | Act::CertificateTake | Act::SessionUse)

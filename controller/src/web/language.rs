@@ -19,17 +19,21 @@ pub(crate) enum Language {
 
 const CHINESE: &[&str] = &[
     include_str!("../../locales/zh-CN/shell.ftl"),
+    include_str!("../../locales/zh-CN/admissions.ftl"),
     include_str!("../../locales/zh-CN/devices.ftl"),
     include_str!("../../locales/zh-CN/reasons.ftl"),
     include_str!("../../locales/zh-CN/faults.ftl"),
     include_str!("../../locales/zh-CN/sets.ftl"),
+    include_str!("../../locales/zh-CN/troubles.ftl"),
 ];
 const ENGLISH: &[&str] = &[
     include_str!("../../locales/en/shell.ftl"),
+    include_str!("../../locales/en/admissions.ftl"),
     include_str!("../../locales/en/devices.ftl"),
     include_str!("../../locales/en/reasons.ftl"),
     include_str!("../../locales/en/faults.ftl"),
     include_str!("../../locales/en/sets.ftl"),
+    include_str!("../../locales/en/troubles.ftl"),
 ];
 
 impl Language {

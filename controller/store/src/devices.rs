@@ -168,6 +168,7 @@ pub fn device_search(
     tx: &mut Tx<'_>,
     actor: &Actor,
     wanted: &str,
+    only: Option<StandingKind>,
     after: Option<DeviceId>,
     limit: usize,
 ) -> Result<Vec<DeviceLine>, StoreError> {
@@ -178,7 +179,9 @@ pub fn device_search(
         let page = device_list(tx, actor, after, SEARCH_PAGE)?;
         after = page.last().map(|line| line.id);
         let last_page = page.len() < SEARCH_PAGE;
-        found.extend(page.into_iter().filter(|line| line.mentions(&wanted)).take(limit - found.len()));
+        let fits =
+            |line: &DeviceLine| line.mentions(&wanted) && only.is_none_or(|kind| line.standing_kind == kind);
+        found.extend(page.into_iter().filter(fits).take(limit - found.len()));
         if last_page {
             break;
         }

@@ -38,4 +38,4 @@ pub mod usage;
 mod conformance;
 
 pub use engine::{OpenError, READ_DEADLINE, Receipt, Row, Store, Subject, Tx, Value, probe::FsyncProbe};
-pub use error::StoreError;
+pub use error::{CommitFailure, Failing, StoreError};

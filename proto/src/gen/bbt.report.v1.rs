@@ -166,15 +166,45 @@ pub struct Verdict {
     #[prost(string, tag = "5")]
     pub reason: ::prost::alloc::string::String,
 }
+/// All that a device is told to do; it takes the place of what it was told before. The revision stands for the whole
+/// content but for `live`, which ends by itself.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Config {
     #[prost(uint64, tag = "1")]
     pub revision: u64,
+    /// What is absent is as the agent has it built in.
     #[prost(message, optional, tag = "2")]
     pub values: ::core::option::Option<Values>,
     /// Lesson spans as UTC seconds, at most 14 days ahead.
     #[prost(message, repeated, tag = "3")]
     pub lessons: ::prost::alloc::vec::Vec<Span>,
+    /// Absent: nobody looks on live.
+    #[prost(message, optional, tag = "4")]
+    pub live: ::core::option::Option<Live>,
+    /// Of this device alone. One that is not here any more is deleted by the device.
+    #[prost(message, repeated, tag = "5")]
+    pub secrets: ::prost::alloc::vec::Vec<Secret>,
+}
+/// Samples so closely that a person can look on. At the end the intervals are those of the values again; a restart of
+/// the agent is an end, too.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Live {
+    #[prost(uint32, tag = "1")]
+    pub sample_interval_secs: u32,
+    #[prost(uint32, tag = "2")]
+    pub frame_interval_secs: u32,
+    #[prost(int64, tag = "3")]
+    pub until_unix_secs: i64,
+}
+/// What a device needs to ask other devices in its room. It never goes up again.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Secret {
+    /// "projector/<id>/password"
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub value: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Values {

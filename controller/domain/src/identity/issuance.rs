@@ -1,4 +1,4 @@
-//! How a device came by a certificate.
+//! How a device came by its certificate.
 
 use serde::{Deserialize, Serialize};
 

@@ -207,7 +207,7 @@ async fn county(home: &std::path::Path, clock: Arc<ManualClock>) -> Arc<Context>
         token_create(tx, &Actor::Local, &token, START)
     };
     store.write(make).await.unwrap();
-    Arc::new(Context { store, clock, county, rules: Arc::default() })
+    Arc::new(Context { store, clock, county, rules: Arc::default(), troubles: Arc::default() })
 }
 
 /// A classroom PC: its key, and the certificate of it.

@@ -40,7 +40,9 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use crate::{clock::ManualClock, context::Context, desk::Desk, listen::PeerAddress, password};
+use crate::{
+    clock::ManualClock, context::Context, desk::Desk, listen::PeerAddress, password, pki::revoke::Denylist,
+};
 
 /// The account of every test.
 pub(super) const LOGIN: &str = "admin";
@@ -50,6 +52,7 @@ pub(super) const PASSWORD: &str = "correct horse battery";
 pub(super) struct County {
     pub(super) context: Arc<Context>,
     pub(super) clock: Arc<ManualClock>,
+    pub(super) denylist: Arc<Denylist>,
     router: Router,
     _folder: tempfile::TempDir,
 }
@@ -76,9 +79,17 @@ impl County {
             language: String::new(),
         };
         store.write(move |tx: &mut Tx<'_>| person_add(tx, &Actor::Local, &person, now)).await.unwrap();
-        let context = Arc::new(Context { store, clock: clock.clone(), county, rules: Arc::default() });
-        let router = crate::web::router(context.clone(), Desk::new("county.example:8443"));
-        Self { context, clock, router, _folder: folder }
+        let context = Arc::new(Context {
+            store,
+            clock: clock.clone(),
+            county,
+            rules: Arc::default(),
+            troubles: Arc::default(),
+        });
+        let denylist = Arc::new(Denylist::open(&folder.path().join("revocations.log")).unwrap());
+        let router =
+            crate::web::router(context.clone(), Desk::new("county.example:8443"), Arc::clone(&denylist));
+        Self { context, clock, denylist, router, _folder: folder }
     }
 
     /// Enrols a device; its id is made of `number`.

@@ -5,6 +5,7 @@
 mod delivery;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use bbt_domain::{
     fault::{FaultKind, FaultState, Reason, reason::Room},
@@ -20,6 +21,7 @@ use super::{
 };
 
 pub(in crate::web) use delivery::{Attempt, attempt, message};
+pub(in crate::web) use trouble::{Warning, trouble};
 
 /// Why a fault's state is what it is.
 pub(in crate::web) fn reason(language: Language, reason: &Reason) -> String {
