@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file per capability.
 
 mod clocks;
+mod clones;
 mod commands;
 mod contractor;
 mod delivery;
