@@ -177,6 +177,7 @@ impl Collector for Numbers {
         for (name, help, value) in [
             ("batches", "Batches decided", load(&counters.batches)),
             ("batches_failed", "Batches that could not be stored", load(&counters.failed)),
+            ("batches_shed", "Batches of history for which there was no room", load(&counters.shed)),
             ("store_commits", "Commits of the store", commits),
             ("store_writes", "Writes in those commits", writes),
         ] {
@@ -219,6 +220,17 @@ impl Collector for Numbers {
                 let labels = [("port", *port), ("outcome", outcome)];
                 ConstCounter::new(load(counter)).encode(ended.encode_family(&labels)?)?;
             }
+        }
+        let mut turned_away = encoder.encode_descriptor(
+            "requests_over_cap",
+            "Requests turned away because of a cap",
+            None,
+            MetricType::Counter,
+        )?;
+        for (port, counters) in &self.ports {
+            let labels = [("port", *port)];
+            let counter = ConstCounter::new(load(&counters.requests_over_cap));
+            counter.encode(turned_away.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -4,10 +4,7 @@
 //! the verdicts. Between them at most [`UNDECIDED_BATCHES`] wait, so a device that sends faster than the disk
 //! writes is read more slowly, and nothing is held in memory for it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bbt_domain::{
     ids::{AdmissionId, BootId, DeviceId, RunId},
@@ -28,7 +25,7 @@ use bbt_store::{
 };
 use prost::Message;
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{mpsc, watch},
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -38,9 +35,11 @@ use super::{MESSAGE_BYTES, certificate_refusal, convert, device_of, peer_of, ref
 use crate::{
     ingest::{
         Ingest, Submitted,
+        in_flight::Held,
         sessions::{CloneSession, Session},
     },
-    listen::{DevicePeer, bucket::Bucket, refusals::Cause},
+    listen::{DevicePeer, refusals::Cause},
+    pki::signed_time::TimeSigner,
 };
 
 /// Batches of one stream that wait for their verdicts.
@@ -51,6 +50,8 @@ pub const UNDECIDED_BYTES: u32 = 256 << 10;
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 /// Frames in one batch; an agent packs some dozens.
 const FRAMES: usize = 1_024;
+/// What opening a stream counts for in a device's speed, for it costs a commit: one a second for long.
+const OPENING_BYTES: u32 = 64 << 10;
 /// A stream is ended by us a little before its connection is, so that the device hears why.
 const STREAM_AGE: Duration = Duration::from_secs(6 * 3_600 - 60);
 /// Answers waiting to be written to one stream.
@@ -85,7 +86,8 @@ impl ReportService for Reports {
         let address = peer_of(&request)?;
         let peer = device_of(&request)?;
         let mut messages = request.into_inner();
-        let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
+        let signer = self.ingest.signer.load_full();
+        let stream = Stream { ingest: Arc::clone(&self.ingest), signer, peer, address };
         let (opened, place) = stream.open(&mut messages).await?;
         let (answers, out) = mpsc::channel(ANSWERS);
         let welcome = stream_response::Body::Welcome(stream.welcome(opened.started.whose));
@@ -104,6 +106,8 @@ impl ReportService for Reports {
 /// One device's stream.
 struct Stream {
     ingest: Arc<Ingest>,
+    /// Of all times of this stream.
+    signer: Arc<TimeSigner>,
     peer: DevicePeer,
     address: std::net::IpAddr,
 }
@@ -147,6 +151,7 @@ impl Stream {
         let first = timeout(OPEN_WITHIN, messages.message()).await.map_err(|_| {
             Status::deadline_exceeded("the stream was opened, but no Open came within 30 s")
         })??;
+        self.slow_down(OPENING_BYTES).await;
         let Some(stream_request::Body::Open(open)) = first.and_then(|message| message.body) else {
             return Err(Status::invalid_argument("the first message of a stream is Open"));
         };
@@ -210,79 +215,94 @@ impl Stream {
             canary,
             identity: identity.into(),
             incarnation: self.ingest.context.county.incarnation.as_bytes().to_vec(),
-            time: self.ingest.signer.shared(self.ingest.context.now()),
-            signer_chain: self.ingest.signer.chain(),
+            time: self.signer.shared(),
+            signer_chain: self.signer.chain(),
             contact_window_secs: self.ingest.sessions.contact_window_secs(),
             max_undecided_batches: UNDECIDED_BATCHES,
             max_undecided_bytes: UNDECIDED_BYTES,
         }
     }
 
-    /// Reads until one side ends the stream.
+    /// Goes on until one side ends the stream.
     async fn run(
         &self,
         messages: &mut Streaming<StreamRequest>,
         opened: Opened,
-        mut place: Place,
+        place: Place,
         answers: Answers,
-        mut drain: watch::Receiver<bool>,
+        drain: watch::Receiver<bool>,
     ) -> Result<(), Status> {
-        let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
-        let answering = tokio::spawn(answer(Arc::clone(&self.ingest), waiting, answers));
-        let now = Instant::now();
-        let limits = &self.ingest.limits;
-        let mut bucket = Bucket::new(limits.device_bytes_per_sec, limits.device_burst_bytes, now);
+        tokio::select! {
+            biased;
+            why = self.told_to_end(place, drain) => Err(why),
+            done = self.take_batches(messages, opened, answers) => done,
+        }
+    }
+
+    /// Waits until the stream may not go on, whatever its reader waits for meanwhile.
+    async fn told_to_end(&self, mut place: Place, mut drain: watch::Receiver<bool>) -> Status {
         let mut changes = self.ingest.denylist.changes();
         let age = sleep(STREAM_AGE);
         tokio::pin!(age);
         let until_expiry = sleep(self.peer.until.since(self.ingest.context.now()));
         tokio::pin!(until_expiry);
         loop {
-            let message = tokio::select! {
+            tokio::select! {
                 biased;
                 _ = changes.changed() => {
                     if self.ingest.denylist.denies(self.peer.device) {
-                        return Err(self.revoked());
+                        return self.revoked();
                     }
-                    continue;
                 }
                 () = place.superseded() => {
-                    return Err(Status::aborted("a newer stream of this device took over"));
+                    return Status::aborted("a newer stream of this device took over");
                 }
                 _ = drain.wait_for(|drain| *drain) => {
-                    return Err(Status::unavailable("the controller is restarting: come again"));
+                    return Status::unavailable("the controller is restarting: come again");
                 }
-                () = &mut age => return Err(Status::unavailable("the stream is six hours old: come again")),
+                () = &mut age => return Status::unavailable("the stream is six hours old: come again"),
                 () = &mut until_expiry => {
-                    return Err(Status::unauthenticated("the device's certificate has ended"));
+                    return Status::unauthenticated("the device's certificate has ended");
                 }
-                message = messages.message() => message?,
-            };
-            let batch = match message.and_then(|message| message.body) {
-                Some(stream_request::Body::Batch(batch)) => batch,
-                Some(stream_request::Body::ConfigOutcome(_)) => continue,
-                Some(stream_request::Body::CanaryKept(kept)) => {
+            }
+        }
+    }
+
+    /// Reads batches, each at the device's speed and when there is room for it.
+    async fn take_batches(
+        &self,
+        messages: &mut Streaming<StreamRequest>,
+        opened: Opened,
+        answers: Answers,
+    ) -> Result<(), Status> {
+        let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
+        let answering =
+            tokio::spawn(answer(Arc::clone(&self.ingest), Arc::clone(&self.signer), waiting, answers));
+        while let Some(body) = messages.message().await?.and_then(|message| message.body) {
+            let batch = match body {
+                stream_request::Body::Batch(batch) => batch,
+                stream_request::Body::ConfigOutcome(_) => continue,
+                stream_request::Body::CanaryKept(kept) => {
                     if let Whose::Device(_) = opened.started.whose {
                         self.ingest.canary_kept(self.peer.device, kept.number).await;
                     }
                     continue;
                 }
-                Some(stream_request::Body::Open(_)) => {
+                stream_request::Body::Open(_) => {
                     return Err(Status::invalid_argument("Open is only the first message of a stream"));
                 }
-                None => break,
             };
             if self.ingest.denylist.denies(self.peer.device) {
                 return Err(self.revoked());
             }
             let bytes = u32::try_from(batch.encoded_len()).unwrap_or(u32::MAX).min(MESSAGE_BYTES as u32);
-            let pause = bucket.take(bytes, Instant::now());
-            if !pause.is_zero() {
-                sleep(pause).await;
-            }
-            let held = self.ingest.hold_bytes(bytes).await;
-            let submitted = self.submit(batch, opened).await?;
-            if undecided.send((submitted, held)).await.is_err() {
+            self.slow_down(bytes).await;
+            let held = self.ingest.in_flight.hold(convert::most_urgent(&batch), bytes).await;
+            let next = match held {
+                Some(held) => Undecided::Submitted(self.submit(batch, opened).await?, held),
+                None => Undecided::Shed,
+            };
+            if undecided.send(next).await.is_err() {
                 break;
             }
         }
@@ -290,6 +310,14 @@ impl Stream {
         drop(undecided);
         let _ = answering.await;
         Ok(())
+    }
+
+    /// Waits as long as the device's speed demands.
+    async fn slow_down(&self, bytes: u32) {
+        let pause = self.ingest.speeds.take(self.peer.device, bytes);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
     }
 
     /// Converts a batch and queues it for the store.
@@ -321,15 +349,26 @@ impl Stream {
     }
 }
 
+/// A batch that was read.
+enum Undecided {
+    /// It waits for its commit, and holds its bytes so long.
+    Submitted(Submitted, Held),
+    /// There was no room for it.
+    Shed,
+}
+
 /// Sends the verdicts of each batch once its commit is on disk, in the order of the batches.
 async fn answer(
     ingest: Arc<Ingest>,
-    mut waiting: mpsc::Receiver<(Submitted, OwnedSemaphorePermit)>,
+    signer: Arc<TimeSigner>,
+    mut waiting: mpsc::Receiver<Undecided>,
     answers: Answers,
 ) {
-    while let Some((submitted, held)) = waiting.recv().await {
-        let ack = ingest.decided(submitted).await;
-        drop(held);
+    while let Some(next) = waiting.recv().await {
+        let ack = match next {
+            Undecided::Submitted(submitted, _held) => ingest.decided(submitted, &signer).await,
+            Undecided::Shed => ingest.later(&signer),
+        };
         let body = Some(stream_response::Body::Ack(ack));
         if answers.send(Ok(StreamResponse { body })).await.is_err() {
             break;

@@ -1,6 +1,8 @@
 //! From a batch to its verdicts: check, deduplicate, merge, commit, and only then decide.
 
+pub mod in_flight;
 pub mod sessions;
+pub mod speed;
 
 use std::{
     sync::{
@@ -22,17 +24,21 @@ use bbt_store::{
     recognition::canary_kept,
     reports::{Delivery, Opening, Started, Whose, reports_commit, reports_quarantine, session_start},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     config::Limits,
     context::{Context, new_id},
     grpc::convert::BODY_BYTES,
     listen::{DevicePeer, refusals::Refusals},
-    pki::{revoke::Denylist, signed_time::TimeSigner},
+    pki::{
+        revoke::Denylist,
+        signed_time::{SharedSigner, TimeSigner},
+    },
     tasks::fault_analysis::Heard,
 };
+use in_flight::InFlight;
 use sessions::Sessions;
+use speed::Speeds;
 
 /// A device whose reports could not be stored asks again after this long.
 const RETRY_AFTER_MS: u32 = 5_000;
@@ -46,16 +52,17 @@ pub struct Ingest {
     /// Who was turned away.
     pub refusals: Arc<Refusals>,
     /// Signs the time in each answer.
-    pub signer: Arc<TimeSigner>,
+    pub signer: SharedSigner,
     /// Open streams.
     pub sessions: Arc<Sessions>,
-    /// How much is taken at once.
-    pub limits: Limits,
     /// What was taken.
     pub counters: Counters,
     /// Told of each committed batch.
     pub heard: Arc<Heard>,
-    in_flight: Arc<Semaphore>,
+    /// Bytes under way.
+    pub in_flight: InFlight,
+    /// How fast each device may go.
+    pub speeds: Speeds,
 }
 
 /// What was taken since the start.
@@ -71,6 +78,8 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Batches that could not be stored.
     pub failed: AtomicU64,
+    /// Batches of history for which there was no room.
+    pub shed: AtomicU64,
     /// Microseconds from a batch's arrival to its commit, all batches together.
     pub commit_micros: AtomicU64,
     /// Batches decided.
@@ -93,11 +102,12 @@ impl Ingest {
         context: Arc<Context>,
         denylist: Arc<Denylist>,
         refusals: Arc<Refusals>,
-        signer: Arc<TimeSigner>,
-        limits: Limits,
+        signer: SharedSigner,
+        limits: &Limits,
         heard: Arc<Heard>,
     ) -> Self {
-        let in_flight = Arc::new(Semaphore::new(limits.in_flight_bytes as usize));
+        let in_flight = InFlight::new(limits.in_flight_bytes);
+        let speeds = Speeds::new(limits);
         let sessions = Arc::new(Sessions::default());
         Self {
             context,
@@ -105,19 +115,10 @@ impl Ingest {
             refusals,
             signer,
             sessions,
-            limits,
             counters: Counters::default(),
             heard,
             in_flight,
-        }
-    }
-
-    /// Waits until `bytes` more may be under way in all streams together.
-    pub async fn hold_bytes(&self, bytes: u32) -> OwnedSemaphorePermit {
-        // The semaphore is never closed and holds more than one message.
-        match Arc::clone(&self.in_flight).acquire_many_owned(bytes).await {
-            Ok(permit) => permit,
-            Err(_) => std::future::pending().await,
+            speeds,
         }
     }
 
@@ -170,13 +171,13 @@ impl Ingest {
         Submitted { device, told_state, reports: named, receipt, at }
     }
 
-    /// Waits for a batch's commit and puts what became of it into words.
-    pub async fn decided(&self, submitted: Submitted) -> Ack {
+    /// Waits for a batch's commit and puts what became of it into words, with the time of its stream's signer.
+    pub async fn decided(&self, submitted: Submitted, signer: &TimeSigner) -> Ack {
         let committed = match submitted.receipt {
             Ok(receipt) => receipt.committed().await,
             Err(error) => Err(error),
         };
-        let time = self.signer.shared(self.context.now());
+        let time = signer.shared();
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         let mut decisions = match committed {
             Ok(decisions) => decisions.into_iter(),
@@ -209,6 +210,13 @@ impl Ingest {
             extend(&mut verdicts, run, seq, code, reason);
         }
         Ack { verdicts, retry_after_ms, time }
+    }
+
+    /// The answer to a batch of history for which there is no room now.
+    pub fn later(&self, signer: &TimeSigner) -> Ack {
+        self.counters.shed.fetch_add(1, Ordering::Relaxed);
+        let time = signer.shared();
+        Ack { verdicts: Vec::new(), retry_after_ms: RETRY_AFTER_MS, time }
     }
 
     fn count(&self, code: Code) {

@@ -105,6 +105,7 @@ mod tests {
             Cause::ExpiredCertificate,
             Cause::Revoked,
             Cause::WrongName,
+            Cause::UnfitCertificate,
             Cause::UnknownDevice,
             Cause::OtherIdentity,
             Cause::ControllerTooOld,
