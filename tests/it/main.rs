@@ -3,6 +3,7 @@
 mod abuse;
 mod certificates;
 mod clocks;
+mod clones;
 mod commands;
 mod contractor;
 mod delivery;
