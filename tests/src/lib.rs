@@ -14,6 +14,7 @@ pub mod county;
 pub mod county_store;
 pub mod crash_vfs;
 pub mod device;
+pub mod failing_calls;
 pub mod faulty_link;
 pub mod load_device;
 pub mod loop_disk;

@@ -1,47 +1,25 @@
-//! The agent is killed at the very calls by which it makes things durable, from enrolment over the delivery of
-//! 200 reports to the clean-up of what it keeps, and then started again: the device stays the same one, nothing
-//! that was committed is lost or counted twice, and no start needs a hand.
-//!
-//! A walk under `strace` that is not disturbed lists the calls in their order. Then each k-th of them is the end
-//! of a walk of a fresh device: `strace` kills the agent as it makes that call, before the call has its effect.
-//! What follows a call is met before the next one. `strace` counts by thread and by call; the calls that matter
-//! are made by two threads, of which one writes the spool and the other everything else.
+//! The agent, from enrolment over the delivery of 200 reports to the clean-up of what it keeps.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    os::unix::process::ExitStatusExt,
-    path::Path,
-    process::Command,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::{collections::BTreeMap, fmt, process::ExitStatus};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use bbt_tests::{
     agent::Agent,
     backlog::{self, Standing},
-    chance::{Chance, FIRST_SEED, first_seed, number},
+    chance::{Chance, first_seed},
     county::{County, Token},
+    failing_calls::{Call, Failure, Trace, was_killed},
     record::{self, CountyRecord, Key, Spooled},
-    wait::{SOON, eventually},
+    wait::eventually,
 };
 
-use crate::kills::{compare, drain};
+use super::{choose, walk_all};
+use crate::kills::{compare, compare_arrived, drain};
 
-/// What changes the disk for good, or makes such a change good. A name that this machine's kernel does not have is
-/// passed over.
-const CALLS: &str =
-    "?fsync,?fdatasync,?pwrite64,?ftruncate,?rename,?renameat,?renameat2,?unlink,?unlinkat,?mkdir,?mkdirat";
-/// Every how many calls the agent is killed; a variable of this name chooses otherwise.
-const EVERY: &str = "BBT_TEST_DURABLE_EVERY";
-/// Without that variable as many kills as this, so that the test ends within four minutes on a small machine.
-const KILLS: usize = 72;
-/// Walks side by side.
-const WALKERS: usize = 3;
+/// Walks for kill, failing disk, full disk and short write, so that all end within three minutes on a small machine.
+const WALKS: [usize; 4] = [26, 12, 10, 8];
+/// A disk that failed is tried again after 10 s.
+const RUN_WITHIN: std::time::Duration = std::time::Duration::from_secs(90);
 
 /// The reports that wait when `run` starts, and their size.
 const WAITING: (u64, usize) = (200, 2_500);
@@ -58,17 +36,16 @@ enum Phase {
     Run,
 }
 
-/// Where the agent is killed: at the n-th such call that one of its threads makes.
+/// Where the agent fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Point {
     phase: Phase,
-    call: String,
-    nth: usize,
+    call: Call,
 }
 
 impl fmt::Display for Point {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}, {} no. {}", self.phase, self.call, self.nth)
+        write!(f, "{:?}, {}", self.phase, self.call)
     }
 }
 
@@ -80,47 +57,18 @@ struct Walked {
 }
 
 #[test]
-fn an_agent_killed_at_its_durable_calls_stays_the_same_device_and_loses_and_doubles_nothing() -> Result<()> {
-    ensure_tracing_is_permitted()?;
+fn an_agent_that_fails_at_its_durable_calls_stays_the_same_device_and_loses_and_doubles_nothing() -> Result<()>
+{
     let seed = first_seed()?;
     let mut county = County::start()?;
     let points = list(&county, seed)?;
-    let every = match number(EVERY)? {
-        Some(every) => usize::try_from(every).unwrap_or(usize::MAX).max(1),
-        None => points.len().div_ceil(KILLS),
-    };
-    println!(
-        "seed {seed}, every {every}. of {} durable calls; again: {FIRST_SEED}={seed} {EVERY}={every} cargo test -p bbt-tests --test it durable",
-        points.len()
-    );
-    let first = seed as usize % every;
-    let chosen: Vec<Point> = points.iter().skip(first).step_by(every).cloned().collect();
+    let chosen = choose(&points, WALKS, "an_agent_that_fails")?;
     // As many uses as there are devices: one that used the token twice would leave none for the last.
     let token = county.token_with(&["--uses", &chosen.len().to_string()])?;
-
-    let next = AtomicUsize::new(0);
-    let reached = AtomicUsize::new(0);
-    let walked = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        let walkers: Vec<_> = (0..WALKERS)
-            .map(|_| {
-                scope.spawn(|| {
-                    loop {
-                        let no = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(point) = chosen.get(no) else { return anyhow::Ok(()) };
-                        let (one, killed) = walk(&token, point, &mut Chance::part(seed, no))
-                            .with_context(|| format!("killed at {point}"))?;
-                        reached.fetch_add(usize::from(killed), Ordering::Relaxed);
-                        walked.lock().expect("a walker panicked").push((point, one));
-                    }
-                })
-            })
-            .collect();
-        walkers.into_iter().try_for_each(|walker| walker.join().expect("a walker panicked"))
-    })?;
+    let walked =
+        walk_all(&chosen, |no, point, failure| walk(&token, point, failure, &mut Chance::part(seed, no)))?;
     county.stop()?;
 
-    let walked = walked.into_inner().expect("a walker panicked");
     let record = CountyRecord::read(&county)?;
     // One of them is the device of the walk that listed the calls.
     ensure!(
@@ -131,20 +79,29 @@ fn an_agent_killed_at_its_durable_calls_stays_the_same_device_and_loses_and_doub
     );
     ensure!(record.gaps == 0 && record.quarantined == 0, "reports were dropped or not read");
     let (mut reports, mut cleaned_up) = (0, 0);
-    for (point, one) in &walked {
+    for (failure, place, (one, _)) in &walked {
         let (spool, kept) = one.spool_and_kept()?;
-        compare(&record, one.agent.device_id()?, &spool, &one.added)
-            .with_context(|| format!("killed at {point}"))?;
-        ensure!(kept < one.kept.len(), "killed at {point}: nothing was cleaned up");
+        let device = one.agent.device_id()?;
+        // What a disk did not take was sent from memory; once decided, the device forgets it.
+        let compared = match failure {
+            Failure::Kill => compare(&record, device, &spool, &one.added),
+            _ => compare_arrived(&record, device, &spool, &one.added),
+        };
+        compared.map_err(|error| error.context(place.clone()))?;
+        ensure!(kept < one.kept.len(), "{place}: nothing was cleaned up");
         reports += spool.len();
         cleaned_up += one.kept.len() - kept;
     }
-    let reached = reached.into_inner();
-    ensure!(2 * reached >= walked.len(), "only {reached} of {} walks were ended by a kill", walked.len());
+    let kills = || walked.iter().filter(|(failure, ..)| *failure == Failure::Kill);
+    let reached = kills().filter(|(.., (_, reached))| *reached).count();
+    ensure!(
+        2 * reached >= kills().count(),
+        "only {reached} of {} walks were ended by a kill",
+        kills().count()
+    );
     println!(
-        "{reached} kills at durable calls, {} walks came to their end before the call; {reports} reports compared, \
-         {cleaned_up} kept ones cleaned up",
-        walked.len() - reached
+        "{} walks, {reached} ended by a kill; {reports} reports compared, {cleaned_up} kept ones cleaned up",
+        walked.len()
     );
     Ok(())
 }
@@ -153,46 +110,52 @@ fn an_agent_killed_at_its_durable_calls_stays_the_same_device_and_loses_and_doub
 fn list(county: &County, seed: u64) -> Result<Vec<Point>> {
     let token = county.token()?;
     let mut walked = Walked::new()?;
-    let trace = tempfile::NamedTempFile::new().context("making a file")?;
-    let tracing = strace(trace.path(), &[]);
-    let mut points = Vec::new();
+    let of =
+        |phase, trace: &Trace| anyhow::Ok(trace.calls()?.into_iter().map(move |call| Point { phase, call }));
 
-    walked.agent.set_wrapper(tracing.clone());
+    let enrolling = Trace::new()?;
+    walked.agent.set_wrapper(enrolling.wrapper());
     let output = walked.agent.try_enroll(&token)?;
     ensure!(output.status.success(), "enrolling under strace: {}", String::from_utf8_lossy(&output.stderr));
-    read_trace(trace.path(), Phase::Enroll, &mut points)?;
+    let mut points: Vec<Point> = of(Phase::Enroll, &enrolling)?.collect();
 
     walked.agent.set_wrapper(Vec::new());
     walked.add_reports(&mut Chance::new(seed))?;
-    walked.agent.set_wrapper(tracing);
-    ensure!(!walked.run_to_its_end()?, "the agent was killed by nobody");
-    read_trace(trace.path(), Phase::Run, &mut points)?;
+    let running = Trace::new()?;
+    walked.agent.set_wrapper(running.wrapper());
+    let end = walked.run_to_its_end()?;
+    ensure!(end.success(), "the agent ended with {end}");
+    points.extend(of(Phase::Run, &running)?);
     Ok(points)
 }
 
-/// A device's way from enrolment to an empty backlog, with a kill at `point`. Whether there was one; the calls of
-/// two walks are not quite the same.
-fn walk(token: &Token, point: &Point, chance: &mut Chance) -> Result<(Walked, bool)> {
+/// A device's way from enrolment to an empty backlog, with a failure at `point`. Whether it was killed there; the calls
+/// of two walks are not quite the same.
+fn walk(token: &Token, point: &Point, failure: Failure, chance: &mut Chance) -> Result<(Walked, bool)> {
     let mut walked = Walked::new()?;
     let mut killed = false;
-    let inject = format!("inject={}:signal=KILL:when={}", point.call, point.nth);
-    let killing = strace(Path::new("/dev/null"), &["-e", &inject]);
     if point.phase == Phase::Enroll {
-        walked.agent.set_wrapper(killing.clone());
+        walked.agent.set_wrapper(point.call.failing(failure));
         let output = walked.agent.try_enroll(token)?;
         killed = was_killed(output.status);
-        ensure!(killed || output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let failed_in_words = failure != Failure::Kill && output.status.code() == Some(1) && !told.is_empty();
+        ensure!(killed || failed_in_words || output.status.success(), "{}: {told}", output.status);
         walked.agent.set_wrapper(Vec::new());
     }
-    // A kill may have come after the last file was in its place; then there is no more to do.
+    // A failure may have come after the last file was in its place; then there is no more to do.
     if walked.agent.device_id().is_err() {
         let output = walked.agent.try_enroll(token)?;
         ensure!(output.status.success(), "enrolling again: {}", String::from_utf8_lossy(&output.stderr));
     }
     walked.add_reports(chance)?;
     if point.phase == Phase::Run {
-        walked.agent.set_wrapper(killing);
-        killed = walked.run_to_its_end()?;
+        walked.agent.set_wrapper(point.call.failing(failure));
+        let end = walked.run_to_its_end()?;
+        killed = was_killed(end);
+        // An agent that cannot go on says so and ends; its system starts it again.
+        let gave_up = failure != Failure::Kill && end.code() == Some(1);
+        ensure!(killed || gave_up || end.success(), "it ended with {end}; it said:\n{}", walked.agent.log());
         walked.agent.set_wrapper(Vec::new());
     }
     drain(&mut walked.agent)?;
@@ -214,11 +177,11 @@ impl Walked {
         Ok(())
     }
 
-    /// Lets the agent run until nothing waits any more, then end in order. True if it was killed on its way.
-    fn run_to_its_end(&mut self) -> Result<bool> {
+    /// Lets the agent run until nothing waits any more, then end in order, unless it ends before.
+    fn run_to_its_end(&mut self) -> Result<ExitStatus> {
         self.agent.run()?;
         let mut asked = false;
-        let status = eventually(SOON, "the end of the agent", || {
+        eventually(RUN_WITHIN, "the end of the agent", || {
             if let Some(status) = self.agent.ended()? {
                 return Ok(status);
             }
@@ -227,13 +190,7 @@ impl Walked {
                 asked = true;
             }
             bail!("it runs; it said:\n{}", self.agent.log())
-        })?;
-        ensure!(
-            was_killed(status) || (asked && status.success()),
-            "it ended with {status}; it said:\n{}",
-            self.agent.log()
-        );
-        Ok(was_killed(status))
+        })
     }
 
     /// What the county must have, and how many are still kept of those that it never got.
@@ -242,71 +199,4 @@ impl Walked {
             record::spool(&self.agent)?.into_iter().partition(|(key, _)| self.kept.contains_key(key));
         Ok((real, kept.len()))
     }
-}
-
-fn was_killed(status: std::process::ExitStatus) -> bool {
-    status.signal() == Some(9)
-}
-
-/// `strace` with the agent as its parent's child, so that who starts it can end it and sees how it ended.
-fn strace(output: &Path, more: &[&str]) -> Vec<String> {
-    let output = output.display().to_string();
-    let trace = format!("trace={CALLS}");
-    let words = [
-        "strace",
-        "-D",
-        "-f",
-        "--quiet=attach,personality",
-        "-o",
-        &output,
-        "-e",
-        &trace,
-        "-e",
-        "signal=none",
-    ];
-    words.iter().chain(more).map(|word| (*word).to_owned()).collect()
-}
-
-/// Adds the calls of a finished trace, each with its number among those of its thread.
-fn read_trace(path: &Path, phase: Phase, points: &mut Vec<Point>) -> Result<()> {
-    // strace may end a moment after the agent; the last that it writes is the end of the agent's first thread,
-    // which is the one that makes the folders.
-    let text = eventually(SOON, "the end of the trace", || {
-        let text = std::fs::read_to_string(path).context("reading what strace wrote")?;
-        let of = |sought: &str| text.lines().rfind(|line| line.contains(sought)).map(thread_of);
-        ensure!(of("mkdir").is_some() && of("mkdir") == of("+++ exited with 0"), "it goes on:\n{text}");
-        Ok(text)
-    })?;
-    let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
-    for line in text.lines() {
-        let thread = thread_of(line);
-        let rest = &line[thread.len()..];
-        // The rest of an interrupted call, and the end of a thread, begin otherwise.
-        let Some((call, _)) = rest.trim_start().split_once('(') else { continue };
-        if call.is_empty() || !call.chars().all(|letter| letter.is_ascii_alphanumeric()) {
-            continue;
-        }
-        let nth = counts.entry((thread, call)).and_modify(|count| *count += 1).or_insert(1);
-        points.push(Point { phase, call: call.to_owned(), nth: *nth });
-    }
-    ensure!(!counts.is_empty(), "strace saw no durable call in {phase:?}");
-    Ok(())
-}
-
-fn thread_of(line: &str) -> &str {
-    line.split_whitespace().next().unwrap_or_default()
-}
-
-fn ensure_tracing_is_permitted() -> Result<()> {
-    let remedy = "install strace and run this test where processes may trace their children (ptrace)";
-    let output = Command::new("strace")
-        .args(["-D", "-f", "-qq", "-e", "trace=none", "true"])
-        .output()
-        .with_context(|| format!("cannot start strace: {remedy}"))?;
-    ensure!(
-        output.status.success() && output.stderr.is_empty(),
-        "strace cannot trace here ({}): {remedy}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
 }
