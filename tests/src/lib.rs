@@ -24,6 +24,7 @@ pub mod pc;
 pub mod pki;
 pub mod program;
 pub mod record;
+pub mod restore_card;
 pub mod wait;
 
 use std::path::Path;
