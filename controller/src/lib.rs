@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod backup;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;

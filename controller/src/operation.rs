@@ -3,6 +3,7 @@
 //! They come through the control socket, or, while the controller is not running, are done on the store
 //! directly; either way by this code.
 
+mod keys;
 mod ledger;
 mod work;
 
@@ -31,6 +32,7 @@ pub use ledger::AssetFields;
 
 use crate::{
     backup::{Backups, MakeError, describe},
+    clock::guard::GuardedClock,
     config::{DataFolder, Webhooks},
     context::Context,
     desk::Desk,
@@ -182,6 +184,15 @@ pub enum Operation {
     },
     /// How far the backup under way is.
     BackupProgress,
+    /// Takes over a new issuing intermediate.
+    CaAdopt {
+        /// PEM.
+        certificate: String,
+        /// PEM.
+        key: Secret,
+    },
+    /// Believes the system's clock as it is.
+    ClockAccept,
 }
 
 /// A secret on its way to be sealed. It is not printed.
@@ -235,6 +246,12 @@ pub struct Operations {
     pub context: Arc<Context>,
     /// Root and issuing key.
     pub authority: SharedAuthority,
+    /// The folder of their files.
+    pub pki: PathBuf,
+    /// The clock of `context`.
+    pub guard: Arc<GuardedClock>,
+    /// Poked when another intermediate signs; wakes whoever shows certificates.
+    pub exchange: Nudge,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -312,6 +329,8 @@ impl Operations {
                 let (done, total) = self.backups.progress();
                 Ok(json!({"done_bytes": done, "total_bytes": total}))
             }
+            Operation::CaAdopt { certificate, key } => self.ca_adopt(actor, certificate, key).await,
+            Operation::ClockAccept => self.clock_accept(actor).await,
         }
     }
 
@@ -362,6 +381,8 @@ impl Operations {
             "time": self.context.now(),
             "trust_domain": county.trust_domain,
             "ca_sha256": hex(&self.authority.load().root_sha256()),
+            "issuing_until": self.authority.load().until(),
+            "clock": self.context.clock.doubt().map_or_else(|| "ok".to_owned(), |doubt| doubt.to_string()),
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),

@@ -7,6 +7,7 @@ mod delivery;
 mod durable;
 mod faults;
 mod first_report;
+mod forged;
 mod house;
 mod ingest_order;
 mod kills;

@@ -13,6 +13,7 @@ pub mod contractor_stub;
 pub mod county;
 pub mod county_store;
 pub mod crash_vfs;
+pub mod der;
 pub mod device;
 pub mod failing_calls;
 pub mod faulty_link;

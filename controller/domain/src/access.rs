@@ -85,6 +85,8 @@ pub enum Act {
     AuditRead,
     /// Write an audit line about what was refused or what the controller did.
     AuditWrite,
+    /// Exchange the county's keys, accept the clock.
+    KeysWrite,
     /// Create accounts.
     UserWrite,
     /// Sign in and out: sessions of the asker.

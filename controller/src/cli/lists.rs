@@ -87,6 +87,8 @@ pub(super) async fn status(folder: &DataFolder, output: Output) -> Result<(), Fa
         ("  reported within 15 min", "devices_reporting"),
         ("  revoked", "devices_revoked"),
         ("store", "store"),
+        ("clock", "clock"),
+        ("issuing certificate until", "issuing_until"),
         ("trust domain", "trust_domain"),
         ("SHA-256 of the root", "ca_sha256"),
     ] {

@@ -8,6 +8,7 @@ mod ask;
 mod backup;
 mod check;
 mod init;
+mod keys;
 mod ledger;
 mod lists;
 mod table;
@@ -80,6 +81,12 @@ enum Command {
     /// The ledger that its cards are made of.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// The county's certificate authority.
+    #[command(subcommand)]
+    Ca(keys::Ca),
+    /// The controller's clock.
+    #[command(subcommand)]
+    Clock(keys::Clock),
 }
 
 /// How an answer is printed.
@@ -129,6 +136,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Ticket(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Asset(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Ledger(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Ca(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Clock(command) => one_thread()?.block_on(command.run(&folder)),
     }
 }
 
