@@ -24,3 +24,4 @@ mod power_loss;
 mod quickstart;
 mod refusals;
 mod restore;
+mod restore_cards;
