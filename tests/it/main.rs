@@ -4,6 +4,7 @@ mod clocks;
 mod commands;
 mod contractor;
 mod delivery;
+mod disks;
 mod durable;
 mod faults;
 mod first_report;
