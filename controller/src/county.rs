@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bbt_domain::{
     access::{Actor, Role},
-    identity::{Standing, TrustDomain},
+    identity::{Standing, StandingKind, TrustDomain},
     ids::{Incarnation, UserId},
 };
 use bbt_store::{
@@ -22,7 +22,7 @@ use bbt_store::{
 };
 
 use crate::{
-    clock::SharedClock,
+    clock::{SharedClock, guard::GuardedClock},
     config::{Config, ConfigError, DataFolder, FILE},
     context::{Context, new_id},
     files, password,
@@ -30,6 +30,7 @@ use crate::{
         self, PkiError,
         authority::{Authority, SharedAuthority},
         revoke::{Denylist, RevocationError},
+        rotation::remove_retired_keys,
         sealing::{SealingError, SealingKey},
     },
 };
@@ -174,6 +175,10 @@ pub struct OpenCounty {
     pub context: Arc<Context>,
     /// Root and issuing key.
     pub authority: SharedAuthority,
+    /// The folder of keys and certificates.
+    pub pki: PathBuf,
+    /// The clock of `context`, for whoever keeps its mark and accepts the system's.
+    pub guard: Arc<GuardedClock>,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -195,7 +200,17 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     }
     let config = Config::load(home)?;
     let lock = Lock::take(folder)?;
-    let authority = Arc::new(ArcSwap::from_pointee(Authority::load(&folder.pki())?));
+    remove_retired_keys(&folder.pki())?;
+    let authority = Authority::load(&folder.pki())?;
+    let mark = folder.clock_mark();
+    let guard = GuardedClock::open(&mark, clock, authority.since()).map_err(|reason| CountyError::File {
+        path: mark,
+        done: "read",
+        reason,
+    })?;
+    let guard = Arc::new(guard);
+    let clock: SharedClock = guard.clone();
+    let authority = Arc::new(ArcSwap::from_pointee(authority));
     let denylist = Arc::new(Denylist::open(&folder.revocations())?);
     let store = Store::open(&folder.database(), clock.now())?;
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
@@ -204,7 +219,7 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     replay_revocations(&context, &denylist).await?;
     adopt_devices(&context).await?;
     let sealing = Arc::new(SealingKey::open_or_create(&folder.pki())?);
-    Ok(OpenCounty { config, context, authority, denylist, sealing, lock })
+    Ok(OpenCounty { config, context, authority, pki: folder.pki(), guard, denylist, sealing, lock })
 }
 
 /// Makes the store agree with the revocation log, which is right: it is written first and never rewound.
@@ -218,14 +233,14 @@ async fn replay_revocations(context: &Context, denylist: &Denylist) -> Result<()
             let kept = devices_revoked(tx, &actor)?;
             let why = "as the revocation log has it";
             for device in denied.iter().filter(|device| !kept.contains(device)) {
-                match device_stand(tx, &actor, *device, Standing::Revoked, why, now) {
+                match device_stand(tx, &actor, *device, Standing::Revoked, StandingKind::Plain, why, now) {
                     // Enrolled after the backup that this store came from: the list alone keeps it out.
                     Ok(_) | Err(StoreError::NotFound { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
             for device in kept.iter().filter(|device| !denied.contains(device)) {
-                device_stand(tx, &actor, *device, Standing::Active, why, now)?;
+                device_stand(tx, &actor, *device, Standing::Active, StandingKind::Plain, why, now)?;
             }
             Ok(())
         })

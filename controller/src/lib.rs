@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod backup;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod password;
 pub mod pki;
 pub mod restore;
 pub mod samples;
+pub mod standing;
 pub mod tasks;
 pub mod telemetry;
 pub mod trouble;

@@ -34,6 +34,19 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The program `name`, started by another program that has these words of its own; none starts it directly.
+pub fn wrapped(wrapper: &[String], name: &str) -> Result<Command> {
+    let program = binary(name)?;
+    Ok(match wrapper.split_first() {
+        Some((wrapper, words)) => {
+            let mut command = Command::new(wrapper);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    })
+}
+
 /// Runs `command` to its end, with `input` on its standard input.
 pub fn output(command: &mut Command, input: &[u8]) -> Result<Output> {
     let shown = shown(command);
@@ -125,6 +138,12 @@ impl Running {
         self.child.kill().with_context(|| format!("killing {}", self.name))?;
         self.child.wait().with_context(|| format!("waiting for {}", self.name))?;
         Ok(())
+    }
+
+    /// Asks it to read anew what it reads at a start.
+    pub fn hang_up(&self) -> Result<()> {
+        let id = Pid::from_child(&self.child);
+        kill_process(id, Signal::HUP).with_context(|| format!("sending SIGHUP to {}", self.name))
     }
 
     /// Asks it to end.

@@ -19,7 +19,7 @@ use super::{
     HISTORY_COMMIT_WITHIN, Limits, MEMORY_MAX_BYTES, Origin, SpoolError, Summary,
     db::{self, Row},
     gaps::{self, Gaps},
-    limits::{Sacrifice, Totals, kept_too_long_before, too_old_before},
+    limits::{Sacrifice, Totals, UNDATED, dated, kept_too_long_before, too_old_before},
     open,
 };
 use crate::identity::clock::Stamp;
@@ -40,9 +40,13 @@ pub struct Spool {
     /// Drops from memory, not on disk yet.
     untold: Gaps,
     under_way: HashSet<FrameKey>,
+    /// What the controller decided while the disk refused to note it; still under way.
+    unnoted: Vec<(FrameKey, Fate)>,
     contact: Contact,
     trouble: Option<Trouble>,
     set_aside: Option<String>,
+    /// Rows on disk may wait for a signed clock to date them.
+    undated: bool,
 }
 
 #[derive(Debug)]
@@ -70,9 +74,11 @@ impl Spool {
             waiting: VecDeque::new(),
             untold: Gaps::default(),
             under_way: HashSet::new(),
+            unnoted: Vec::new(),
             contact: Contact::default(),
             trouble: None,
             set_aside: None,
+            undated: true,
         };
         spool.reopen(now);
         spool
@@ -98,11 +104,16 @@ impl Spool {
 
     /// How long the next [`Spool::commit`] may wait for company; none when nothing waits.
     pub fn commit_within(&self, now: &Stamp) -> Option<Duration> {
-        let oldest = self.waiting.front()?;
+        if self.waiting.is_empty() && self.unnoted.is_empty() {
+            return None;
+        }
         if let Some(trouble) = &self.trouble {
             let micros = trouble.retry_mono_micros.saturating_sub(now.mono_micros);
             return Some(Duration::from_micros(micros.max(0) as u64));
         }
+        let Some(oldest) = self.waiting.front().filter(|_| self.unnoted.is_empty()) else {
+            return Some(Duration::ZERO);
+        };
         let at_once = self.waiting.len() >= HISTORY_COMMIT_FRAMES
             || self.waiting.iter().any(|row| row.class != Class::History);
         if at_once {
@@ -114,7 +125,11 @@ impl Spool {
 
     /// Brings to disk what waits, and applies the limits.
     pub fn commit(&mut self, now: &Stamp) {
+        if !self.unnoted.is_empty() && !self.rests(now) {
+            self.decide(&[], None, now);
+        }
         let Some((waiting, untold)) = self.take_waiting(now) else { return };
+        self.undated |= waiting.iter().any(|row| row.guarded_micros == UNDATED);
         let written = self.write(now, "cannot write to", |work| {
             for row in &waiting {
                 if db::frame_insert(work.db, row)? {
@@ -137,9 +152,7 @@ impl Spool {
         max_bytes: usize,
         now: &Stamp,
     ) -> Vec<(FrameKey, wire::Frame)> {
-        let resting =
-            self.trouble.as_ref().is_some_and(|trouble| now.mono_micros < trouble.retry_mono_micros);
-        if self.database.is_none() && !resting {
+        if self.database.is_none() && !self.rests(now) {
             self.reopen(now);
         }
         self.tell_gaps(now);
@@ -155,7 +168,11 @@ impl Spool {
 
     /// Applies what the controller decided. Frames that were not under way are left alone.
     pub fn decide(&mut self, decided: &[(FrameKey, Fate)], signed_micros: Option<i64>, now: &Stamp) {
-        let mut decided: Vec<_> = decided.iter().filter(|(key, _)| self.under_way.contains(key)).collect();
+        let mut decided: Vec<_> = std::mem::take(&mut self.unnoted)
+            .into_iter()
+            .chain(decided.iter().copied())
+            .filter(|(key, _)| self.under_way.contains(key))
+            .collect();
         let kept = decided.iter().any(|(_, fate)| *fate == Fate::Keep);
         // What still waits in memory was sent from there because the disk refuses: it ends there.
         decided.retain(|(key, fate)| {
@@ -176,13 +193,14 @@ impl Spool {
         if decided.is_empty() && contact == self.contact {
             return;
         }
+        self.undated |= kept && !now.signed;
         let written = self.write(now, "cannot note the controller's answer in", |work| {
             for (key, fate) in &decided {
                 let Some(row) = db::backlog_find(work.db, *key)? else { continue };
                 work.totals.of(row.class).remove(row.size_bytes);
                 match fate {
                     Fate::Keep => {
-                        db::frame_decide(work.db, row.id, now.guarded_micros)?;
+                        db::frame_decide(work.db, row.id, dated(now))?;
                         work.totals.kept.add(row.size_bytes);
                     }
                     Fate::Drop(reason) => {
@@ -195,11 +213,14 @@ impl Spool {
             }
             db::contact_store(work.db, &contact)
         });
-        // Undecided on disk after all: they stay under way here and are sent again on a later stream.
-        if written.is_some() {
-            for (key, _) in decided {
-                self.under_way.remove(key);
+        match written {
+            Some(()) => {
+                for (key, _) in &decided {
+                    self.under_way.remove(key);
+                }
             }
+            // Noted with the next commit, or else sent again on a later stream.
+            None => self.unnoted = decided,
         }
         self.contact = contact;
     }
@@ -207,6 +228,7 @@ impl Spool {
     /// The stream is gone: nothing is under way any more.
     pub fn release(&mut self) {
         self.under_way.clear();
+        self.unnoted.clear();
     }
 
     /// The controller introduced itself. A new incarnation gets everything again that is still kept.
@@ -255,12 +277,17 @@ impl Spool {
         }
     }
 
+    /// Whether the disk refused and is left alone for a while.
+    fn rests(&self, now: &Stamp) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| now.mono_micros < trouble.retry_mono_micros)
+    }
+
     /// Takes what waits, unless nothing does or the disk is being left alone.
     fn take_waiting(&mut self, now: &Stamp) -> Option<(VecDeque<Row>, Gaps)> {
         if self.waiting.is_empty() && self.untold.dropped() == 0 {
             return None;
         }
-        if self.trouble.as_ref().is_some_and(|trouble| now.mono_micros < trouble.retry_mono_micros) {
+        if self.rests(now) {
             return None;
         }
         Some((std::mem::take(&mut self.waiting), std::mem::take(&mut self.untold)))
@@ -279,10 +306,14 @@ impl Spool {
         }
         let database = self.database.as_mut()?;
         let mut totals = database.totals;
+        let date = self.undated && now.signed;
         let result = (|| {
             let tx = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut state = Work { db: &tx, totals: &mut totals, gaps: Gaps::default() };
             let value = work(&mut state)?;
+            if date {
+                db::undated_date(&tx, self.origin.run_id, now)?;
+            }
             state.enforce(&self.limits, now, &self.under_way)?;
             let gaps = state.gaps;
             db::gap_merge(&tx, &gaps)?;
@@ -294,6 +325,7 @@ impl Spool {
             Ok((value, dropped_untold)) => {
                 database.totals = totals;
                 database.dropped_untold = dropped_untold;
+                self.undated &= !date;
                 if self.trouble.take().is_some() {
                     tracing::info!(spool = %self.folder.display(), "the spool is written to disk again");
                 }
@@ -458,7 +490,7 @@ fn number(origin: &Origin, seq: u64, draft: Draft, now: &Stamp) -> Row {
         device_id: origin.device_id,
         wall_micros: now.wall_micros,
         mono_micros: now.mono_micros,
-        guarded_micros: now.guarded_micros,
+        guarded_micros: dated(now),
         bytes: frame.encode_to_vec().into(),
     }
 }

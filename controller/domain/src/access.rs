@@ -75,6 +75,8 @@ pub enum Act {
     TokenCreate,
     /// Revoke devices and take that back.
     DeviceRevoke,
+    /// Say which device a PC is, mark devices as stolen, retired, frozen.
+    DeviceApprove,
     /// Present a token and be recorded as a device.
     DeviceEnroll,
     /// Get a certificate signed: by a token, or by an earlier certificate of one's own.
@@ -85,6 +87,8 @@ pub enum Act {
     AuditRead,
     /// Write an audit line about what was refused or what the controller did.
     AuditWrite,
+    /// Exchange the county's keys, accept the clock.
+    KeysWrite,
     /// Create accounts.
     UserWrite,
     /// Sign in and out: sessions of the asker.
@@ -152,6 +156,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::SchoolWrite
                 | Act::TokenCreate
                 | Act::DeviceRevoke
+                | Act::DeviceApprove
                 | Act::AuditRead
                 | Act::UserWrite
                 | Act::SessionUse

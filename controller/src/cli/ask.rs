@@ -65,6 +65,9 @@ pub(super) async fn here(folder: &DataFolder) -> Result<Operations, Failure> {
         booked: Nudge::default(),
         folder: folder.clone(),
         backups: Arc::default(),
+        pki: county.pki,
+        guard: county.guard,
+        exchange: Nudge::default(),
         enrollment,
         live: Box::new(move || {
             let _held = &lock;

@@ -7,7 +7,9 @@
 mod ask;
 mod backup;
 mod check;
+mod devices;
 mod init;
+mod keys;
 mod ledger;
 mod lists;
 mod table;
@@ -58,7 +60,7 @@ enum Command {
     Token(lists::Token),
     /// Devices.
     #[command(subcommand)]
-    Device(lists::Device),
+    Device(devices::Device),
     /// Rooms.
     #[command(subcommand)]
     Room(work::Room),
@@ -80,6 +82,12 @@ enum Command {
     /// The ledger that its cards are made of.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// The county's certificate authority.
+    #[command(subcommand)]
+    Ca(keys::Ca),
+    /// The controller's clock.
+    #[command(subcommand)]
+    Clock(keys::Clock),
 }
 
 /// How an answer is printed.
@@ -129,6 +137,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Ticket(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Asset(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Ledger(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Ca(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Clock(command) => one_thread()?.block_on(command.run(&folder)),
     }
 }
 

@@ -263,6 +263,11 @@ impl DataFolder {
         self.0.join("restore")
     }
 
+    /// The newest time that the controller ever gave.
+    pub fn clock_mark(&self) -> PathBuf {
+        self.0.join("clock.mark")
+    }
+
     /// Revocations, never rewound by a restore.
     pub fn revocations(&self) -> PathBuf {
         self.0.join("revocations.log")
