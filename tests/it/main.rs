@@ -7,6 +7,7 @@ mod clones;
 mod commands;
 mod contractor;
 mod delivery;
+mod disks;
 mod durable;
 mod faults;
 mod first_report;
