@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file per capability.
 
 mod abuse;
+mod certificates;
 mod clocks;
 mod commands;
 mod contractor;

@@ -1,6 +1,8 @@
 //! A device that says exactly what a test tells it: the contract's own messages over a connection like the
 //! agent's, with none of the agent's care.
 
+mod certificates;
+
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},

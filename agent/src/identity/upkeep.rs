@@ -159,8 +159,10 @@ impl Upkeep {
         }
         let refusal = self.act(need).await.err();
         let chance = self.chance();
-        let pause = refusal.as_ref().and_then(|refusal| refusal.patience.pause(chance));
-        let pause = pause.unwrap_or_else(|| self.backoff.failed(chance));
+        // What was learnt may ask for something else, which nobody has to wait for.
+        let same = self.need(link) == Some(need);
+        let patience = refusal.as_ref().filter(|_| same).and_then(|refusal| refusal.patience.pause(chance));
+        let pause = patience.unwrap_or_else(|| self.backoff.failed(chance));
         self.resting_until = Instant::now() + pause;
         self.tell(refusal);
         pause

@@ -238,8 +238,8 @@ async fn a_device_that_told_nothing_yet_has_a_page() {
     let device = county.device(7).await;
     let mut browser = county.signed_in().await;
     let [chinese, english] = in_both_languages(&mut browser, &format!("/devices/{device}")).await;
-    assert_all(&chinese, &["从未上报", "请确认采集程序已启动", "未知", "PF0X1234"]);
-    assert_all(&english, &["Never reported", "See that the agent is running", "Unknown"]);
+    assert_all(&chinese, &["从未上报", "请确认采集程序已启动", "未知", "PF0X1234", "接入时签发"]);
+    assert_all(&english, &["Never reported", "See that the agent is running", "Unknown", "when it joined"]);
 }
 
 #[tokio::test]

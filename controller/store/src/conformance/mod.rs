@@ -23,6 +23,7 @@ macro_rules! exams {
     };
 }
 
+mod backup;
 mod certificates;
 mod enrollment;
 mod faults;
