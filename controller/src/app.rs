@@ -1,6 +1,6 @@
 //! The composition root: build, start, drain. Nothing else wires parts together.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use axum::Router;
 use bbt_proto::{
@@ -32,10 +32,9 @@ use crate::{
     grpc::{MESSAGE_BYTES, enrollment::Enrollment, issuing::Issuing, renewal::Renewal, reports::Reports},
     ingest::Ingest,
     listen::{
-        CONNECTION_AGE,
         accept::{Port, PortCounters, Security, serve},
-        places::{Caps, Requests},
         refusals::Refusals,
+        terms::{self, Terms},
         tls::DeviceVerifier,
     },
     operation::Operations,
@@ -57,35 +56,8 @@ use crate::{
 
 /// Largest message about a certificate: a token, a request and some evidence have two kilobytes.
 const ENROLLMENT_MESSAGE_BYTES: usize = 16 << 10;
-/// People: each county has some dozens at its desks, schools some hundreds, and a browser has up to six connections.
-/// A page is there at once; what is under way at once is what lines are slow for.
-const CONSOLE_CAPS: Caps = Caps {
-    connections: 2_048,
-    per_address: 256,
-    arrivals_per_sec: 32,
-    requests: Some(Requests { at_once: 256, per_address: 64, per_sec: 50 }),
-};
-/// Devices that enrol: a computer room at once.
-const ENROLLMENT_CAPS: Caps = Caps {
-    connections: 512,
-    per_address: 128,
-    arrivals_per_sec: 32,
-    requests: Some(Requests { at_once: 256, per_address: 128, per_sec: 50 }),
-};
-/// Monitoring, all of it from this machine.
-const ADMIN_CAPS: Caps = Caps { connections: 64, per_address: 64, arrivals_per_sec: 1_000, requests: None };
-/// Devices a second from one address: at this speed a school of hundreds is back within its burst.
-const DEVICE_ARRIVALS_PER_SEC: u32 = 32;
-/// An answer to a device that enrols is there within seconds.
-const ENROLLMENT_REQUEST: Duration = Duration::from_secs(30);
-/// The longest file of a list, some megabytes, on a line of 100 kbit/s; forms are given less by the console itself.
-const CONSOLE_REQUEST: Duration = Duration::from_secs(300);
-/// Metrics are there at once.
-const ADMIN_REQUEST: Duration = Duration::from_secs(30);
-/// What a device may send ahead of what was read: one full message and its frame headers.
-const DEVICE_WINDOW: u32 = 320 << 10;
-/// What others may: HTTP/2's own beginning, four of the largest forms and enrolments.
-const OTHERS_WINDOW: u32 = 64 << 10;
+/// Descriptors that are no connection of a port: the store's, backups', contractors', commands'.
+const OWN_DESCRIPTORS: usize = 256;
 
 /// Why the controller did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +103,6 @@ pub async fn run(
     let system = |what| move |reason| ServeError::System { what, reason };
     // Before anybody can see that it serves and ask it to end.
     let signals = Signals::listen().map_err(system("listening to signals"))?;
-    raise_descriptor_limit();
     let county = open(folder, clock).await?;
     // Of a controller that was killed: whoever waits for this one must not read it.
     let _ = std::fs::remove_file(folder.listen_json());
@@ -151,7 +122,6 @@ pub async fn run(
     let (stop, drain) = watch::channel(false);
     let exchange = Nudge::default();
     let parts = Parts::build(folder, &county, &backups, &certificates, &addresses, &exchange, drain.clone());
-    let limits = &county.config.limits;
     let ports = [
         Port {
             name: "agents",
@@ -160,51 +130,35 @@ pub async fn run(
                 verifier: Arc::clone(certificates.verifier()),
                 denylist: Arc::clone(&county.denylist),
             },
-            http1: false,
-            caps: Caps {
-                connections: limits.agent_connections as usize,
-                per_address: limits.connections_per_address,
-                arrivals_per_sec: DEVICE_ARRIVALS_PER_SEC,
-                requests: None,
-            },
-            window_bytes: DEVICE_WINDOW,
-            request_life: CONNECTION_AGE,
+            terms: Terms::agents(&county.config.limits),
             router: parts.agents,
             listener: agents,
         },
         Port {
             name: "enrollment",
             security: Security::Server(Arc::clone(&certificates.enrollment)),
-            http1: false,
-            caps: ENROLLMENT_CAPS,
-            window_bytes: OTHERS_WINDOW,
-            request_life: ENROLLMENT_REQUEST,
+            terms: terms::ENROLLMENT,
             router: parts.enrollment,
             listener: enrollment,
         },
         Port {
             name: "console",
             security: Security::Server(Arc::clone(&certificates.console)),
-            http1: true,
-            caps: CONSOLE_CAPS,
-            window_bytes: OTHERS_WINDOW,
-            request_life: CONSOLE_REQUEST,
+            terms: terms::CONSOLE,
             router: web::router(Arc::clone(&county.context), desk.clone(), Arc::clone(&county.denylist)),
             listener: console,
         },
         Port {
             name: "admin",
             security: Security::Plain,
-            http1: true,
-            caps: ADMIN_CAPS,
-            window_bytes: OTHERS_WINDOW,
-            request_life: ADMIN_REQUEST,
+            terms: terms::ADMIN,
             router: Router::new(),
             listener: admin,
         },
     ];
     let counters: Vec<_> = ports.iter().map(|port| (port.name, Arc::new(PortCounters::default()))).collect();
     let health = Health::new(Arc::clone(&parts.ingest), counters.clone());
+    raise_descriptor_limit(&ports);
     let listen_json = listen_json(&ports).map_err(system("reading the ports"))?;
 
     let mut serving = JoinSet::new();
@@ -484,13 +438,22 @@ async fn reload_certificates(certificates: &Arc<Certificates>, names: Vec<String
     }
 }
 
-/// Each connection is a descriptor: asks for as many as the system allows.
-fn raise_descriptor_limit() {
+/// Each connection is a descriptor: asks for as many as the system allows, and says when those are too few.
+fn raise_descriptor_limit(ports: &[Port]) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+    let connections: usize = ports.iter().map(|port| port.terms.caps.connections).sum();
+    let needed = (connections + OWN_DESCRIPTORS) as u64;
+    if let Some(allowed) = limit.maximum.filter(|allowed| *allowed < needed) {
+        tracing::warn!(
+            allowed,
+            needed,
+            "fewer files may be open than the ports take connections: raise LimitNOFILE of the service, or lower limits.agent_connections"
+        );
     }
 }
 

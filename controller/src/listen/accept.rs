@@ -21,12 +21,8 @@ use tokio::{
 };
 
 use super::{
-    HANDSHAKES, connection,
-    devices::DeviceConnections,
-    http,
-    places::{Caps, Places},
-    refusals::Refusals,
-    tls::DeviceVerifier,
+    HANDSHAKES, connection, devices::DeviceConnections, http, places::Places, refusals::Refusals,
+    terms::Terms, tls::DeviceVerifier,
 };
 use crate::pki::revoke::Denylist;
 
@@ -60,14 +56,8 @@ pub struct Port {
     pub listener: TcpListener,
     /// Plain or TLS.
     pub security: Security,
-    /// HTTP/1.1 as well.
-    pub http1: bool,
-    /// What it takes at once.
-    pub caps: Caps,
-    /// What one HTTP/2 connection may send ahead of what was read.
-    pub window_bytes: u32,
-    /// How long a request and its answer may take.
-    pub request_life: Duration,
+    /// What it takes, and how.
+    pub terms: Terms,
     /// What answers.
     pub router: Router,
 }
@@ -109,13 +99,13 @@ pub async fn serve(
     counters: Arc<PortCounters>,
     mut drain: watch::Receiver<bool>,
 ) {
-    let places = Arc::new(Places::new(port.caps));
+    let places = Arc::new(Places::new(port.terms.caps));
     let shared = Arc::new(Shared {
         name: port.name,
         security: port.security,
-        http1: port.http1.then(http::http1),
-        http2: http::http2(port.window_bytes),
-        request_life: port.request_life,
+        http1: port.terms.http1.then(http::http1),
+        http2: http::http2(port.terms.window_bytes),
+        request_life: port.terms.request_life,
         router: port.router,
         handshakes: Semaphore::new(HANDSHAKES),
         devices: Arc::default(),

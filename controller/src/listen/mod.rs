@@ -16,6 +16,7 @@ pub mod places;
 pub mod refusals;
 mod requests;
 mod socket;
+pub mod terms;
 pub mod tls;
 mod unfit;
 

@@ -7,6 +7,7 @@
 mod attacker;
 mod descriptors;
 mod grpc;
+mod half_open;
 mod honest;
 mod http1;
 mod http2;
