@@ -87,7 +87,7 @@ fn rounds(
 
 fn agent_round(seed: u64, kills: u64) -> Result<()> {
     let mut county = County::start()?;
-    let mut agents = (0..AGENTS).map(|_| Agent::enroll(&county)).collect::<Result<Vec<_>>>()?;
+    let mut agents = (0..AGENTS).map(|no| Agent::enroll_on_board(&county, no)).collect::<Result<Vec<_>>>()?;
     let each = kills / AGENTS as u64;
     let more = kills % AGENTS as u64;
     let added = thread::scope(|scope| {
@@ -155,7 +155,7 @@ fn agent_lives(agent: &mut Agent, kills: u64, chance: &mut Chance) -> Result<BTr
 
 fn controller_round(seed: u64, kills: u64) -> Result<()> {
     let mut county = County::start()?;
-    let agents = (0..DEVICES).map(|_| Agent::enroll(&county)).collect::<Result<Vec<_>>>()?;
+    let agents = (0..DEVICES).map(|no| Agent::enroll_on_board(&county, no)).collect::<Result<Vec<_>>>()?;
     let control = Arc::new(Control::default());
     let devices = agents
         .iter()

@@ -1,6 +1,9 @@
 //! The integration tests: one binary, one file per capability.
 
+mod abuse;
+mod certificates;
 mod clocks;
+mod clones;
 mod commands;
 mod contractor;
 mod delivery;

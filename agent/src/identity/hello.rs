@@ -48,7 +48,11 @@ pub(super) struct Greeting {
 pub(super) enum Answer {
     Approved(Approved),
     /// A person has to look at it; it is asked again after this.
-    Pending(Duration),
+    Pending {
+        wait: Duration,
+        /// The county's short word for why.
+        reason: String,
+    },
 }
 
 impl Answer {
@@ -59,7 +63,7 @@ impl Answer {
             Outcome::Pending(pending) => {
                 let secs = u64::from(pending.retry_after_secs)
                     .clamp(*PENDING_WAIT_SECS.start(), *PENDING_WAIT_SECS.end());
-                Answer::Pending(Duration::from_secs(secs))
+                Answer::Pending { wait: Duration::from_secs(secs), reason: pending.reason }
             }
         })
     }
