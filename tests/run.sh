@@ -18,9 +18,19 @@ usage: tests/run.sh [--long]
 Runs every check, in sections; stops after the first section that fails.
 What each section said is kept in tests/out/.
 
-  --long    instead, the kill tests as before a release: many hours, any share
-            at a time, by BBT_TEST_FIRST_SEED (1), BBT_TEST_AGENT_KILLS (10000)
-            and BBT_TEST_CONTROLLER_KILLS (1000)
+  --long    instead, faults of chance as before a release: many hours, any share
+            at a time. BBT_TEST_FIRST_SEED (1) is where to begin; how much of
+            each, of which 0 is none but for the durable calls:
+              BBT_TEST_AGENT_KILLS       10000    kills of agents under load
+              BBT_TEST_CONTROLLER_KILLS   1000    kills of the controller
+              BBT_TEST_DURABLE_EVERY         1    every so many durable calls fail
+              BBT_TEST_CRASH_STATES     100000    disks after a power cut
+              BBT_TEST_INTERLEAVINGS   1000000    orders of reports
+              BBT_TEST_CUTS               1000    cut lines
+              BBT_TEST_CLOCK_JUMPS         500    jumps of the clocks, each way
+              BBT_TEST_FROZEN_PCS           40    PCs with a restore card, and
+              BBT_TEST_FROZEN_STARTS        30    how often each starts
+            Each test says with which of them its round is had again.
 END
 }
 
@@ -67,10 +77,24 @@ long_programme() {
     export BBT_TEST_FIRST_SEED=${BBT_TEST_FIRST_SEED:-1}
     export BBT_TEST_AGENT_KILLS=${BBT_TEST_AGENT_KILLS:-10000}
     export BBT_TEST_CONTROLLER_KILLS=${BBT_TEST_CONTROLLER_KILLS:-1000}
+    export BBT_TEST_DURABLE_EVERY=${BBT_TEST_DURABLE_EVERY:-1}
+    export BBT_TEST_CRASH_STATES=${BBT_TEST_CRASH_STATES:-100000}
+    export BBT_TEST_INTERLEAVINGS=${BBT_TEST_INTERLEAVINGS:-1000000}
+    export BBT_TEST_CUTS=${BBT_TEST_CUTS:-1000}
+    export BBT_TEST_CLOCK_JUMPS=${BBT_TEST_CLOCK_JUMPS:-500}
+    export BBT_TEST_FROZEN_PCS=${BBT_TEST_FROZEN_PCS:-40}
+    export BBT_TEST_FROZEN_STARTS=${BBT_TEST_FROZEN_STARTS:-30}
     section packages "Debian packages" debian_packages
     section toolchain "Rust toolchain and crates" toolchain
     section build "Build" cargo build --locked --workspace --all-targets
-    section kills "Kills from seed $BBT_TEST_FIRST_SEED on" rust_tests long kill
+    local from="from seed $BBT_TEST_FIRST_SEED on"
+    section power-loss "Power cuts $from" rust_tests long power_loss::
+    section order "Orders of reports $from" rust_tests long ingest_order::
+    section kills "Kills $from" rust_tests long kills::
+    section lines "Bad lines $from" rust_tests long lines::
+    section clocks "Jumping clocks $from" rust_tests long clocks::
+    section restore-cards "Restore cards" rust_tests long restore_cards::
+    section durable "Failing durable calls $from" rust_tests long durable::
     totals
 }
 

@@ -23,6 +23,8 @@ const TOLERANCE_SECS: i64 = 120;
 const JUMPS: &str = "BBT_TEST_CLOCK_JUMPS";
 const JUMPS_IN_A_CHECK: u64 = 8;
 const DECADE_SECS: i64 = 3_652 * DAY_SECS;
+/// The controller's clock may leap ahead by this.
+const BELIEVED_SECS: i64 = 30 * DAY_SECS;
 /// Connected again within a minute, and waited for three.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(3 * 60);
 
@@ -33,6 +35,23 @@ enum Position {
     Off(i64),
     /// So many seconds after 1970.
     Date(u64),
+}
+
+impl Position {
+    fn put(self, clock: &MovedClock) -> Result<()> {
+        match self {
+            Position::Off(secs) => clock.shift(secs),
+            Position::Date(secs) => clock.set(Duration::from_secs(secs)),
+        }
+    }
+
+    /// So far ahead that the controller waits for a person's word.
+    fn is_beyond_belief(self) -> Result<bool> {
+        Ok(match self {
+            Position::Off(secs) => secs > BELIEVED_SECS,
+            Position::Date(secs) => secs as i64 > since_1970()?.as_secs() as i64 + BELIEVED_SECS,
+        })
+    }
 }
 
 /// The first jumps of each test; what follows is chance within ten years.
@@ -81,12 +100,14 @@ fn jumps(clock: &MovedClock, mut county: County, both: bool) -> Result<()> {
     county.first_report()?;
     for position in POSITIONS.into_iter().chain(by_chance).take(count as usize) {
         let decided = decided(&agent)?;
-        match position {
-            Position::Off(secs) => clock.shift(secs)?,
-            Position::Date(secs) => clock.set(Duration::from_secs(secs))?,
-        }
+        position.put(clock)?;
         stored_since(&mut agent, decided).with_context(|| format!("{position:?}, on the open stream"))?;
         agent.stop()?;
+        if both && position.is_beyond_belief()? {
+            // A controller that doubts its clock tells no time, and a PC that starts with the same wrong one has no
+            // other. It is back as soon as the controller's is right.
+            clock.shift(0)?;
+        }
         let (connected, decided) = (connections(&agent), self::decided(&agent)?);
         agent.run()?;
         stored_since(&mut agent, decided).with_context(|| format!("{position:?}, by a new run"))?;

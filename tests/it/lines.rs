@@ -16,7 +16,7 @@ use bbt_tests::{
 
 use crate::{
     kills::{compare, drain},
-    out_of_time::hasten,
+    out_of_time::{connections, hasten},
 };
 
 /// How many connections are cut at a byte of chance.
@@ -38,6 +38,11 @@ const CUT_AT_LATEST: Duration = Duration::from_secs(3);
 /// The agent pauses up to 5 min after many failures in a row; ten of them come seldom.
 const CUTTING: Duration = Duration::from_secs(120);
 
+/// A line that needs some seconds for what waits, and what that is.
+const NARROW_BYTES_PER_SEC: u64 = 60_000;
+const FOR_A_NARROW_LINE: (u64, usize) = (300, 2_000);
+/// Far below what the agent waits for an answer.
+const STALL: Duration = Duration::from_secs(5);
 /// How many packets are lost on either way, and for how long.
 const LOSS_PERCENT: u32 = 20;
 const LOSS: Duration = Duration::from_secs(20);
@@ -92,6 +97,39 @@ fn whatever_byte_a_line_is_cut_at_every_report_arrives_once() -> Result<()> {
 }
 
 #[test]
+fn a_narrow_line_that_stalls_for_a_while_is_waited_for_on_the_same_stream() -> Result<()> {
+    let mut county = County::init()?;
+    let link = FaultyLink::start(county.address())?;
+    county.set_environment("BBT_CONTROLLER__PUBLIC__AGENTS", &link.address().to_string());
+    county.serve()?;
+    link.lead_to(county.listen()?.agents);
+    link.narrow(NARROW_BYTES_PER_SEC);
+    let mut agent = Agent::enroll(&county)?;
+    let mut chance = Chance::new(first_seed()?);
+    let (count, size_bytes) = FOR_A_NARROW_LINE;
+    let added = backlog::add(&agent, count, size_bytes, Standing::Waiting, &mut chance)?;
+    hasten(&mut agent);
+    agent.run()?;
+    let some_arrived = |of: u64| {
+        eventually(SOON, "reports on a narrow line", || {
+            let waiting = record::backlog(&agent)?;
+            ensure!(waiting < of, "{waiting} wait");
+            Ok(waiting)
+        })
+    };
+    let before = some_arrived(count)?;
+    link.stall(true);
+    // As long as it takes to be sure that it is waited for.
+    thread::sleep(STALL);
+    link.stall(false);
+    some_arrived(before)?;
+    ensure!(connections(&agent) == 1, "{}", agent.log());
+    agent.stop()?;
+    drain(&mut agent)?;
+    all_arrived_once(&mut county, &[(agent, added)])
+}
+
+#[test]
 fn a_line_that_loses_every_fifth_packet_either_way_loses_no_report() -> Result<()> {
     let net = LossyNet::lay()?;
     let mut county = at_the_end_of(&net)?;
@@ -143,9 +181,8 @@ fn a_line_that_falls_silent_is_noticed_and_the_agent_opens_a_new_stream() -> Res
     })?;
     net.lose_percent(0)?;
 
-    let contacts = |agent: &Agent| agent.log().matches("connected to the controller").count();
     eventually(3 * NOTICED_WITHIN, "a new stream", || {
-        ensure!(contacts(&agent) == 2, "{} streams were opened", contacts(&agent));
+        ensure!(connections(&agent) == 2, "{}", agent.log());
         Ok(())
     })?;
     agent.stop()?;
