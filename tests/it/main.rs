@@ -1,10 +1,13 @@
 //! The integration tests: one binary, one file per capability.
 
+mod abuse;
 mod certificates;
 mod clocks;
+mod clones;
 mod commands;
 mod contractor;
 mod delivery;
+mod disks;
 mod durable;
 mod faults;
 mod first_report;
@@ -22,3 +25,4 @@ mod power_loss;
 mod quickstart;
 mod refusals;
 mod restore;
+mod restore_cards;
