@@ -97,3 +97,93 @@ pub(crate) fn is_for_clients_alone(usage: &ExtendedKeyUsage<'_>) -> bool {
 fn secs(validity: &Validity) -> (i64, i64) {
     (validity.not_before.timestamp(), validity.not_after.timestamp())
 }
+
+#[cfg(test)]
+mod tests {
+    use bbt_domain::time::UtcMicros;
+    use rcgen::{
+        BasicConstraints, CertificateParams, CustomExtension, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+        KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+    };
+
+    use super::*;
+    use crate::pki::{
+        PkiError,
+        authority::{Authority, default_root_key},
+        validity,
+    };
+
+    const NOW: UtcMicros = UtcMicros::from_const(1_790_000_000_000_000);
+    const LATER: UtcMicros = UtcMicros::from_const(1_791_000_000_000_000);
+    const SERIAL: [u8; 16] = [0x41; 16];
+    const NAME: &str = "07070707-0707-0707-0707-070707070707";
+    const URI: &str = "spiffe://00.bbt/device/07070707-0707-0707-0707-070707070707";
+
+    fn recorded() -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, NAME);
+        params.serial_number = Some(SerialNumber::from_slice(&SERIAL));
+        params.subject_alt_names = vec![SanType::URI(URI.try_into().unwrap())];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.use_authority_key_identifier_extension = true;
+        validity(&mut params, NOW, LATER);
+        params
+    }
+
+    /// What the authority says when asked to sign `params` of `key`, having recorded those of `recorded_key`.
+    fn signed(params: &CertificateParams, key: &KeyPair, recorded_key: &KeyPair) -> Result<(), PkiError> {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path();
+        let authority = Authority::create(home, &default_root_key(home), "梁河县", NOW).unwrap();
+        let expected = Expected {
+            serial: &SERIAL,
+            issuer: authority.intermediate(),
+            not_before_secs: NOW.as_secs(),
+            not_after_secs: LATER.as_secs(),
+            common_name: NAME,
+            uri: URI,
+            public_key: &recorded_key.subject_public_key_info(),
+        };
+        authority.sign(params, key, |der| device(der, &expected)).map(drop)
+    }
+
+    #[test]
+    fn what_was_recorded_is_signed_and_whatever_differs_is_not() {
+        let key = KeyPair::generate().unwrap();
+        signed(&recorded(), &key, &key).unwrap();
+        let other = KeyPair::generate().unwrap();
+        assert!(matches!(signed(&recorded(), &other, &key), Err(PkiError::Lint(_))), "another key");
+        let changes: [(&str, fn(&mut CertificateParams)); 13] = [
+            ("another serial", |params| params.serial_number = Some(SerialNumber::from_slice(&[0x42; 16]))),
+            ("a later end", |params| validity(params, NOW, LATER.plus(std::time::Duration::from_secs(1)))),
+            ("another name", |params| params.distinguished_name.push(DnType::CommonName, "another")),
+            ("a second name", |params| params.distinguished_name.push(DnType::OrganizationName, "more")),
+            ("no URI", |params| params.subject_alt_names.clear()),
+            ("another URI", |params| {
+                params.subject_alt_names = vec![SanType::URI("spiffe://00.bbt/".try_into().unwrap())];
+            }),
+            ("a host beside the URI", |params| {
+                params.subject_alt_names.push(SanType::DnsName("county.example".try_into().unwrap()));
+            }),
+            ("the right to sign", |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)),
+            ("one more usage", |params| params.key_usages.push(KeyUsagePurpose::KeyCertSign)),
+            ("no usage", |params| params.key_usages.clear()),
+            ("use as a server", |params| {
+                params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+            }),
+            ("no issuer's key", |params| params.use_authority_key_identifier_extension = false),
+            ("an extension nobody asked for", |params| {
+                let extension = CustomExtension::from_oid_content(&[1, 3, 6, 1, 4, 1, 99999, 1], vec![5, 0]);
+                params.custom_extensions.push(extension);
+            }),
+        ];
+        for (what, change) in changes {
+            let mut params = recorded();
+            change(&mut params);
+            let refused = signed(&params, &key, &key);
+            assert!(matches!(refused, Err(PkiError::Lint(_))), "{what}: {refused:?}");
+        }
+    }
+}

@@ -911,7 +911,9 @@ pub mod report_service_client {
             self
         }
         /// FAILED_PRECONDITION with `bbt-reason: controller_too_old` when the protocol revision is newer than the
-        /// controller knows; PERMISSION_DENIED with `bbt-reason: revoked` when the device may not report.
+        /// controller knows. PERMISSION_DENIED when the device may not report: `revoked`, `unknown_device`,
+        /// `certificate_superseded` (a newer certificate of the device was used: use that one, or re-attach),
+        /// `certificate_unknown`, `other_identity`.
         pub async fn stream(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::StreamRequest>,
@@ -959,7 +961,9 @@ pub mod report_service_server {
             + std::marker::Send
             + 'static;
         /// FAILED_PRECONDITION with `bbt-reason: controller_too_old` when the protocol revision is newer than the
-        /// controller knows; PERMISSION_DENIED with `bbt-reason: revoked` when the device may not report.
+        /// controller knows. PERMISSION_DENIED when the device may not report: `revoked`, `unknown_device`,
+        /// `certificate_superseded` (a newer certificate of the device was used: use that one, or re-attach),
+        /// `certificate_unknown`, `other_identity`.
         async fn stream(
             &self,
             request: tonic::Request<tonic::Streaming<super::StreamRequest>>,

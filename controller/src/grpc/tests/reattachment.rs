@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use bbt_domain::{
     access::Actor,
     identity::{Standing, StandingKind, device_uri},
@@ -15,6 +17,7 @@ use rcgen::{
 use tonic::Code;
 
 use super::stage::{Pc, Stage, reason};
+use crate::pki::{authority::default_root_key, rotation::Successor};
 
 #[tokio::test]
 async fn an_ended_certificate_brings_its_device_back_after_1_30_and_400_days() {
@@ -30,6 +33,22 @@ async fn an_ended_certificate_brings_its_device_back_after_1_30_and_400_days() {
         let devices = |tx: &mut Tx<'_>| device_list(tx, &Actor::Local, None, 10);
         assert_eq!(stage.context.store.read(devices).await.unwrap().len(), 1, "no new device");
     }
+}
+
+#[tokio::test]
+async fn one_that_slept_through_changes_of_the_intermediate_is_still_known() {
+    let stage = Stage::new().await;
+    let (home, pc) = (stage.folder.path(), stage.pc().await);
+    for _ in 0..4 {
+        stage.later(365);
+        let now = stage.context.now();
+        let successor = Successor::make(home, &default_root_key(home), "梁河县", now).unwrap();
+        stage.authority.store(Arc::new(successor.adopt(home, now).unwrap()));
+    }
+    let back = stage.reattach(&pc).await.unwrap();
+    assert_eq!(back.id, pc.id, "the intermediate that signed the old one ended a year ago");
+    assert_ne!(back.chain[1], pc.chain[1]);
+    assert_eq!(stage.use_of(&back).await, Ok(()));
 }
 
 #[tokio::test]
