@@ -216,6 +216,11 @@ const GROUPS: &[Group] = &[
             ("Open.config_revision", "which settings are in force"),
             ("Open.backlog_frames", "how many reports wait"),
             ("Open.backlog_bytes", "how large they are"),
+            (
+                "Open.canary",
+                "a number of the county's that was on the disk at the start: it tells a disk that falls back",
+            ),
+            ("CanaryKept.number", "that the next such number is on the disk"),
             ("OsBoot.id", "a random number per start of the system"),
             ("OsBoot.started_mono_micros", "when the system started"),
             ("OsBoot.clean_stop", "whether it was shut down before, or the power cut"),
