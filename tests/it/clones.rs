@@ -64,7 +64,7 @@ fn the_pcs_of_one_image_become_devices_of_their_own_and_the_first_one_keeps_its_
     for device in &devices {
         let id = text(device, "id")?;
         let file = county.json(["device", "show", &id])?;
-        boards.insert(text(&file["snapshot"]["hardware"]["told"]["facts"]["board"], "serial")?);
+        boards.insert(text(&file["snapshot"]["hardware"]["board"], "serial")?);
         ensure!(id == original || file["sibling_of"] == *original, "{file}");
     }
     ensure!(boards == (0..clones()).map(board_serial).collect(), "each is itself: {boards:?}");

@@ -20,11 +20,7 @@ use super::{
 };
 use crate::{
     platform::Platform,
-    uplink::{
-        address::Address,
-        connect::Connection,
-        refusal::{Patience, Refusal},
-    },
+    uplink::{address::Address, connect::Connection, refusal::Refusal},
 };
 
 /// A call is answered within this time.
@@ -122,13 +118,11 @@ fn no_time(controller: &Address) -> Refusal {
     )
 }
 
+/// A controller may be about to exchange its certificate, so it is asked again soon.
 fn unproven(controller: &Address, error: TimeError) -> Refusal {
-    Refusal {
-        patience: Patience::Person,
-        ..Refusal::passing(
-            "time_unproven",
-            format!("the time that the controller {controller} signs is not acceptable: {error}"),
-            "check the controller with `bbt-controller check`",
-        )
-    }
+    Refusal::passing(
+        "time_unproven",
+        format!("the time that the controller {controller} signs is not acceptable: {error}"),
+        "check the controller with `bbt-controller check`",
+    )
 }

@@ -94,6 +94,9 @@ pub struct Upkeep {
     credentials: watch::Sender<Arc<Credentials>>,
     standing: watch::Sender<Standing>,
     has_next: bool,
+    /// The county said that the identity is another PC's, and no stream was opened since: a line that broke in between
+    /// changes nothing about that.
+    is_of_another: bool,
     backoff: Backoff,
     resting_until: Instant,
 }
@@ -118,6 +121,7 @@ impl Upkeep {
             credentials: watch::Sender::new(Arc::new(credentials)),
             standing: watch::Sender::new(standing),
             has_next: next::is_whole(state),
+            is_of_another: false,
             backoff: Backoff::default(),
             resting_until: Instant::now(),
         }
@@ -149,6 +153,11 @@ impl Upkeep {
 
     /// Does what is needed now, if it is time for it; returns how long there is nothing to do.
     pub(super) async fn look(&mut self, link: &Link) -> Duration {
+        match (&link.phase, &link.refusal) {
+            (Phase::Connected { .. }, _) => self.is_of_another = false,
+            (_, Some(refusal)) if refusal.code == OF_ANOTHER => self.is_of_another = true,
+            _ => {}
+        }
         let Some(need) = self.need(link) else {
             if matches!(link.phase, Phase::Connected { .. }) {
                 self.backoff.succeeded();
@@ -185,7 +194,8 @@ impl Upkeep {
             Some(Need::Time)
         } else if self.has_next {
             Some(Need::Proof)
-        } else if matches!(refused, "certificate_expired" | "certificate_superseded" | OF_ANOTHER)
+        } else if matches!(refused, "certificate_expired" | "certificate_superseded")
+            || self.is_of_another
             || is_past(standing.valid_until_micros)
         {
             Some(Need::Reattachment)

@@ -20,7 +20,7 @@ use super::{
     address::Address,
     batch::{Room, Window},
     connect::Connection,
-    refusal::Refusal,
+    refusal::{Patience, Refusal},
 };
 use crate::{
     canary::Canary,
@@ -108,11 +108,15 @@ pub async fn run(
             Refusal::passing("silent", format!("the controller {address} {what}"), WAIT)
         }
         (Ended::Broken(what), None) => Refusal::broken(address, what),
-        (Ended::OfAnother, None) => Refusal::passing(
-            OF_ANOTHER,
-            "this PC has the identity of another one, whose disk was copied to it",
-            "the agent asks for an identity of its own, which somebody of the county has to approve; reports are kept here",
-        ),
+        // An own identity comes by another way, and then the next attempt is made at once.
+        (Ended::OfAnother, None) => Refusal {
+            patience: Patience::Person,
+            ..Refusal::passing(
+                OF_ANOTHER,
+                "this PC has the identity of another one, whose disk was copied to it",
+                "the agent asks for an identity of its own, which somebody of the county has to approve; reports are kept here",
+            )
+        },
         (Ended::Spool(error), None) => {
             Refusal::passing("spool_stopped", error.to_string(), "restart the agent")
         }
