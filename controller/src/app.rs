@@ -45,6 +45,7 @@ use crate::{
         drive,
         fault_analysis::{FaultAnalysis, Heard},
         inquiry_opening::InquiryOpening,
+        nightly_backup::NightlyBackup,
         outbox_delivery::OutboxDelivery,
         reconciliation::Reconciliation,
         store_watch::StoreWatch,
@@ -170,6 +171,14 @@ pub async fn run(
     }
     serving.spawn(control::serve(socket, parts.operations, drain.clone()));
     start_tasks(&county, desk, parts.heard, parts.booked, &drain, &mut serving);
+    let nightly = NightlyBackup::new(
+        Arc::clone(&county.context),
+        Arc::clone(&county.authority),
+        folder.clone(),
+        backups,
+        county.config.backup.clone(),
+    );
+    serving.spawn(drive(Arc::new(nightly), Nudge::default(), drain.clone()));
     let renewal = CertificateRenewal::new(Arc::clone(&county.context), Arc::clone(&certificates));
     serving.spawn(drive(Arc::new(renewal), exchange, drain.clone()));
     files::write_atomically(&folder.listen_json(), listen_json.as_bytes(), 0o644)

@@ -10,14 +10,15 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Mutex, TryLockError,
+        Arc, Mutex, TryLockError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use bbt_domain::access::Actor;
 use bbt_store::{
-    StoreError,
+    StoreError, Tx,
+    audit::audit_note,
     backup::{self, Backup, BackupError, Carried, Label},
 };
 use serde_json::{Value as Json, json};
@@ -55,6 +56,9 @@ pub enum MakeError {
         /// What the system says.
         reason: io::Error,
     },
+    /// A bug.
+    #[error("the backup was ended: {0}")]
+    Ended(String),
     /// It was made, and the store could not note it.
     #[error("the backup was made, but not noted in the audit: {0}")]
     Audit(StoreError),
@@ -74,8 +78,32 @@ impl Backups {
         (self.done_bytes.load(Ordering::Relaxed), self.total_bytes.load(Ordering::Relaxed))
     }
 
+    /// Makes one at `file` for `actor`, and notes it in the audit. What is said of it.
+    pub async fn make_noted(
+        self: &Arc<Self>,
+        context: &Arc<Context>,
+        authority: Arc<Authority>,
+        folder: &DataFolder,
+        actor: Actor,
+        file: PathBuf,
+    ) -> Result<Json, MakeError> {
+        let (this, shared, folder) = (Arc::clone(self), Arc::clone(context), folder.clone());
+        let make = move || {
+            let made = this.make(&shared, &authority, &folder, &actor, &file);
+            made.map(|made| (describe(&made, &file), actor))
+        };
+        let made = tokio::task::spawn_blocking(make).await;
+        let (made, actor) = made.map_err(|error| MakeError::Ended(error.to_string()))??;
+        let (now, detail) = (context.now(), made.clone());
+        let note = move |tx: &mut Tx<'_>| {
+            audit_note(tx, &actor, "backup.make", detail["file"].as_str().unwrap_or_default(), &detail, now)
+        };
+        context.store.write(note).await.map_err(MakeError::Audit)?;
+        Ok(made)
+    }
+
     /// Makes one at `file`, for `actor`. Blocks for as long as the disks need.
-    pub fn make(
+    fn make(
         &self,
         context: &Context,
         authority: &Authority,
@@ -150,7 +178,7 @@ fn carried(folder: &DataFolder, authority: &Authority) -> Result<Vec<Carried>, M
 }
 
 /// What is said of a backup.
-pub fn describe(backup: &Backup, file: &Path) -> Json {
+pub(crate) fn describe(backup: &Backup, file: &Path) -> Json {
     json!({
         "file": file,
         "made_at": backup.label.made_at,

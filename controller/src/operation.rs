@@ -18,7 +18,7 @@ use bbt_domain::{
 };
 use bbt_store::{
     StoreError,
-    audit::{audit_note, audit_verify},
+    audit::audit_verify,
     devices::{device_count, device_list, device_show},
     enrollment::{NewToken, token_create},
     ledger::ledger_verify,
@@ -31,7 +31,7 @@ use serde_json::{Value as Json, json};
 pub use ledger::AssetFields;
 
 use crate::{
-    backup::{Backups, MakeError, describe},
+    backup::Backups,
     clock::guard::GuardedClock,
     config::{DataFolder, Webhooks},
     context::Context,
@@ -404,21 +404,9 @@ impl Operations {
     }
 
     async fn backup(&self, actor: Actor, file: PathBuf) -> Result<Json, OperationError> {
-        let failed = |error: &dyn std::fmt::Display| OperationError::Failed(error.to_string());
-        let (backups, context) = (Arc::clone(&self.backups), Arc::clone(&self.context));
-        let (authority, folder) = (self.authority.load_full(), self.folder.clone());
-        let make = move || {
-            let made = backups.make(&context, &authority, &folder, &actor, &file);
-            made.map(|made| (describe(&made, &file), actor))
-        };
-        let made = tokio::task::spawn_blocking(make).await.map_err(|error| failed(&error))?;
-        let (made, actor) = made.map_err(|error| failed(&error))?;
-        let (now, detail) = (self.context.now(), made.clone());
-        let note = move |tx: &mut bbt_store::Tx<'_>| {
-            audit_note(tx, &actor, "backup.make", detail["file"].as_str().unwrap_or_default(), &detail, now)
-        };
-        self.context.store.write(note).await.map_err(|error| failed(&MakeError::Audit(error)))?;
-        Ok(made)
+        let authority = self.authority.load_full();
+        let made = self.backups.make_noted(&self.context, authority, &self.folder, actor, file).await;
+        made.map_err(|error| OperationError::Failed(error.to_string()))
     }
 
     async fn status(&self, actor: Actor) -> Result<Json, OperationError> {

@@ -44,6 +44,8 @@ pub struct Config {
     pub log: Log,
     /// How contractors are told of tickets.
     pub webhooks: Webhooks,
+    /// The nightly backup.
+    pub backup: Backup,
 }
 
 /// Addresses to listen on; port 0 lets the system choose.
@@ -111,6 +113,29 @@ impl Default for Limits {
             device_burst_bytes: 4 << 20,
             in_flight_bytes: 64 << 20,
         }
+    }
+}
+
+/// The nightly backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// Where backups go: best another disk. Empty is none.
+    pub folder: PathBuf,
+    /// So many of the newest are kept.
+    pub keep: u16,
+}
+
+impl Default for Backup {
+    fn default() -> Self {
+        Self { folder: PathBuf::new(), keep: 7 }
+    }
+}
+
+impl Backup {
+    /// Whether there shall be one.
+    pub fn is_wanted(&self) -> bool {
+        !self.folder.as_os_str().is_empty()
     }
 }
 
@@ -184,6 +209,13 @@ impl Config {
             if value == 0 {
                 return Err(bad(key, "0", "use a number above zero"));
             }
+        }
+        if self.backup.is_wanted() && !self.backup.folder.is_absolute() {
+            let path = self.backup.folder.display().to_string();
+            return Err(bad("backup.folder", &path, "write the whole path, from / on"));
+        }
+        if self.backup.keep == 0 {
+            return Err(bad("backup.keep", "0", "use a number above zero"));
         }
         if !self.webhooks.ca_file.is_absolute() {
             let path = self.webhooks.ca_file.display().to_string();

@@ -11,6 +11,7 @@ pub mod clock_watch;
 mod driver;
 pub mod fault_analysis;
 pub mod inquiry_opening;
+pub mod nightly_backup;
 pub mod outbox_delivery;
 pub mod reconciliation;
 pub mod store_watch;
