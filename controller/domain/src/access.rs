@@ -109,15 +109,27 @@ pub enum Act {
     CaseSettle,
     /// Read what was in use when.
     UsageRead,
+    /// Set what devices are told to do, look at one live, enter secrets for one.
+    ConfigurationWrite,
+    /// Tell devices of the lessons ahead.
+    LessonsExtend,
+    /// Take a device's own configuration, with its secrets, and say what came of it.
+    ConfigurationTake,
 }
 
 /// Whether `actor` may do `act`.
 pub fn may(actor: &Actor, act: Act) -> bool {
     match actor {
         // Decisions are the controller's own: nobody makes a fault or a difference by hand.
-        Actor::Local => {
-            !matches!(act, Act::ReportDeliver | Act::DeviceEnroll | Act::FaultDecide | Act::CaseDecide)
-        }
+        Actor::Local => !matches!(
+            act,
+            Act::ReportDeliver
+                | Act::DeviceEnroll
+                | Act::FaultDecide
+                | Act::CaseDecide
+                | Act::LessonsExtend
+                | Act::ConfigurationTake
+        ),
         Actor::System(_) => matches!(
             act,
             Act::FleetRead
@@ -130,8 +142,9 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::CaseDecide
                 | Act::UsageRead
                 | Act::SetWrite
+                | Act::LessonsExtend
         ),
-        Actor::Device(_) => act == Act::ReportDeliver,
+        Actor::Device(_) => matches!(act, Act::ReportDeliver | Act::ConfigurationTake),
         Actor::User { role: Role::CountyAdmin, .. } => matches!(
             act,
             Act::FleetRead
@@ -150,6 +163,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::LedgerWrite
                 | Act::CaseSettle
                 | Act::UsageRead
+                | Act::ConfigurationWrite
         ),
         Actor::Anonymous => matches!(act, Act::DeviceEnroll | Act::SessionUse),
     }
@@ -160,9 +174,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_delivers_its_reports_and_nothing_else() {
+    fn a_device_delivers_its_reports_takes_its_configuration_and_does_nothing_else() {
         let device = Actor::Device(DeviceId::from_bytes([1; 16]));
-        assert!(may(&device, Act::ReportDeliver));
+        assert!(may(&device, Act::ReportDeliver) && may(&device, Act::ConfigurationTake));
+        assert!(!may(&Actor::Local, Act::ConfigurationTake), "secrets are opened for their device alone");
         for act in [Act::FleetRead, Act::TokenCreate, Act::DeviceRevoke, Act::AuditRead, Act::UserWrite] {
             assert!(!may(&device, act), "{act:?}");
         }

@@ -10,6 +10,7 @@
 //! sees one consistent state and is ended after [`READ_DEADLINE`].
 
 pub mod audit;
+pub mod configuration;
 pub mod contracts;
 pub mod devices;
 mod engine;

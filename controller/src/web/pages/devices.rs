@@ -7,7 +7,8 @@ use axum::{extract::State, response::Response};
 use bbt_domain::{civil::Day, presence::presence, text, time::UtcMicros};
 use bbt_store::{
     Tx,
-    devices::{DeviceLine, device_count, device_search},
+    configuration::rejected_count,
+    devices::{DeviceFilter, DeviceLine, device_count, device_search},
 };
 
 use super::{Badge, Shell, html};
@@ -32,6 +33,10 @@ struct DevicesPage {
     total: String,
     today: String,
     not_today: String,
+    /// How many refused their configuration, if any did.
+    rejecting: Option<String>,
+    /// Only those are listed.
+    only_rejecting: bool,
     is_empty: bool,
     rows: Vec<Row>,
     /// Not the first page.
@@ -61,18 +66,22 @@ pub(in crate::web) async fn list(
     fields: Fields,
 ) -> Result<Response, Failure> {
     let now = site.context.now();
-    let wanted = text::clean(fields.text("q"), WANTED_CHARS);
+    let filter = DeviceFilter {
+        wanted: text::clean(fields.text("q"), WANTED_CHARS),
+        rejecting: fields.find("configuration") == Some("rejected"),
+    };
     let after = fields.find("after").and_then(|id| id.parse().ok());
-    let (actor, sought) = (visit.actor.clone(), wanted.clone());
+    let (actor, sought) = (visit.actor.clone(), filter.clone());
     let read = move |tx: &mut Tx<'_>| {
         let counts = device_count(tx, &actor, Day::of(now).start())?;
-        Ok((counts, device_search(tx, &actor, &sought, after, PAGE + 1)?))
+        let rejecting = rejected_count(tx, &actor)?;
+        Ok((counts, rejecting, device_search(tx, &actor, &sought, after, PAGE + 1)?))
     };
-    let ((total, today), mut lines) = site.context.store.read(read).await?;
+    let ((total, today), rejecting, mut lines) = site.context.store.read(read).await?;
     // One more than is shown tells whether there is a next page.
     let more = lines.len() > PAGE;
     lines.truncate(PAGE);
-    let query = format::query_value(&wanted);
+    let first_url = list_url(&filter);
     let next = lines.last().filter(|_| more).map(|line| line.id);
     html(&DevicesPage {
         shell: Shell::new(&site, &visit, "/devices"),
@@ -82,10 +91,17 @@ pub(in crate::web) async fn list(
         is_empty: total == 0,
         rows: lines.into_iter().map(|line| row(line, visit.language, now)).collect(),
         is_later: after.is_some(),
-        next_url: next.map(|id| format!("/devices?q={query}&after={id}")),
-        first_url: format!("/devices?q={query}"),
-        wanted,
+        next_url: next.map(|id| format!("{first_url}&after={id}")),
+        first_url,
+        rejecting: (rejecting > 0).then(|| format::count(rejecting)),
+        only_rejecting: filter.rejecting,
+        wanted: filter.wanted,
     })
+}
+
+fn list_url(filter: &DeviceFilter) -> String {
+    let rejecting = if filter.rejecting { "&configuration=rejected" } else { "" };
+    format!("/devices?q={}{rejecting}", format::query_value(&filter.wanted))
 }
 
 fn row(line: DeviceLine, language: Language, now: UtcMicros) -> Row {

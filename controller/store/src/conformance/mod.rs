@@ -23,6 +23,7 @@ macro_rules! exams {
     };
 }
 
+mod configuration;
 mod enrollment;
 mod faults;
 mod ledger;
