@@ -4,6 +4,7 @@ pub mod boot_record;
 pub mod cli;
 pub mod collect;
 pub mod config;
+pub mod configuration;
 pub mod decode;
 pub mod doctor;
 pub mod folder;

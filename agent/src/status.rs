@@ -5,6 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    configuration::Told,
     folder::{self, Folder},
     identity::{IdentityError, keystore},
     spool::{Amount, Class, Contact, Summary},
@@ -26,6 +27,9 @@ pub struct RunStatus {
     pub backlog: Backlog,
     /// Reports dropped and not yet told.
     pub dropped_untold: u64,
+    /// What the county told this device, and every value in force.
+    #[serde(default)]
+    pub configuration: Told,
     /// What is wrong and what to do about it.
     pub problems: Vec<Trouble>,
 }
@@ -116,6 +120,7 @@ impl RunStatus {
         link: &Link,
         spool: &Summary,
         contact: &Contact,
+        configuration: Told,
     ) -> RunStatus {
         let waiting = |class: Class| {
             let Amount { frames, bytes } = spool.backlog[class as usize - 1];
@@ -142,6 +147,7 @@ impl RunStatus {
                 history: waiting(Class::History),
             },
             dropped_untold: spool.dropped_untold,
+            configuration,
             problems: refusal.into_iter().chain(spool_trouble).collect(),
         }
     }
@@ -247,6 +253,7 @@ impl Status {
             if run.dropped_untold > 0 {
                 writeln!(out, "Dropped     {} reports, not yet told to the controller", run.dropped_untold)?;
             }
+            run.configuration.write_text(out)?;
         }
         let run_problems = self.last_run.iter().flat_map(|run| &run.problems);
         for Trouble { problem, remedy, .. } in self.problems.iter().chain(run_problems) {
@@ -313,7 +320,9 @@ mod tests {
             &rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRevoked),
         );
         let link = Link { refusal: Some(refusal), ..Link::default() };
-        RunStatus::new("1", 0, &link, &Summary::default(), &Contact::default()).write(&state).unwrap();
+        RunStatus::new("1", 0, &link, &Summary::default(), &Contact::default(), Told::default())
+            .write(&state)
+            .unwrap();
         let text = Status::gather(&state).to_text();
         assert!(text.contains("device unrevoke"), "{text}");
     }

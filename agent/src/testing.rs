@@ -155,6 +155,9 @@ pub(crate) struct Seen {
     pub(crate) pending: u32,
     /// Where enrolled devices are told to report.
     pub(crate) agents: Option<SocketAddr>,
+    /// Sent on the next stream, right after the welcome.
+    pub(crate) config: Option<wire::Config>,
+    pub(crate) outcomes: Vec<wire::ConfigOutcome>,
     /// Answers to enrolment that get lost on the way.
     pub(crate) lost_answers: u32,
 }
@@ -334,9 +337,11 @@ impl ReportService for Controller {
         tokio::spawn(async move {
             let mut requests = request.into_inner();
             while let Some(Ok(request)) = requests.next().await {
+                let mut config = None;
                 let body = match request.body {
                     Some(stream_request::Body::Open(open)) => {
                         controller.seen().opens.push(open);
+                        config = controller.seen().config.take();
                         stream_response::Body::Welcome(wire::Welcome {
                             incarnation: vec![1; 16],
                             time: Some(controller.signed_time(&[])),
@@ -351,9 +356,15 @@ impl ReportService for Controller {
                             return;
                         }
                     },
-                    Some(stream_request::Body::ConfigOutcome(_)) | None => continue,
+                    Some(stream_request::Body::ConfigOutcome(outcome)) => {
+                        controller.seen().outcomes.push(outcome);
+                        continue;
+                    }
+                    None => continue,
                 };
-                down.send(Ok(wire::StreamResponse { body: Some(body) })).await.ok();
+                for body in [Some(body), config.map(stream_response::Body::Config)].into_iter().flatten() {
+                    down.send(Ok(wire::StreamResponse { body: Some(body) })).await.ok();
+                }
             }
         });
         Ok(Response::new(ReceiverStream::new(responses)))

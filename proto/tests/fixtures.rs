@@ -176,10 +176,7 @@ fn configurations_keep_their_bytes_and_their_secrets() {
     let printed = format!("{config:?}");
     assert!(printed.contains("projector/1/password") && !printed.contains("swordfish"), "{printed}");
     assert!(!printed.contains("115, 119"), "not as numbers either: {printed}");
-    check(
-        "config",
-        &report::StreamResponse { body: Some(report::stream_response::Body::Config(config)) },
-    );
+    check("config", &report::StreamResponse { body: Some(report::stream_response::Body::Config(config)) });
     let outcome = |outcome| report::StreamRequest {
         body: Some(report::stream_request::Body::ConfigOutcome(report::ConfigOutcome {
             revision: 1_790_000_007,

@@ -24,6 +24,7 @@ use super::{
     refusal::Refusal,
 };
 use crate::{
+    configuration::Inlet,
     identity::{
         Identity,
         clock::{Clock, TimeSigner},
@@ -61,6 +62,8 @@ pub struct Setting {
     pub evidence: Vec<Evidence>,
     /// Of this program.
     pub agent_version: &'static str,
+    /// Where configurations go.
+    pub configuration: Inlet,
     /// Where the full state is had.
     pub full_state: mpsc::Sender<FullStateRequest>,
 }
@@ -166,6 +169,8 @@ struct OpenStream {
     signer: Option<TimeSigner>,
     /// The full state, which goes first.
     first: Option<FrameKey>,
+    /// What comes of the configuration that was handed over last.
+    configuring: Option<oneshot::Receiver<wire::ConfigOutcome>>,
 }
 
 /// Greeting and welcome.
@@ -182,7 +187,7 @@ async fn open(setting: &Setting, connection: &Connection) -> Result<OpenStream, 
         sent_wall_micros: stamp.wall_micros,
         sent_mono_micros: stamp.mono_micros,
         evidence: setting.evidence.clone(),
-        config_revision: 0,
+        config_revision: setting.configuration.revision(),
         backlog_frames: backlog.frames,
         backlog_bytes: backlog.bytes,
     };
@@ -205,7 +210,7 @@ async fn open(setting: &Setting, connection: &Connection) -> Result<OpenStream, 
         .inspect_err(|error| tracing::warn!("the controller's signed time is not used: {error}"))
         .ok();
     let window = Window::new(&welcome);
-    let mut open = OpenStream { up, down, window, signer, first: None };
+    let mut open = OpenStream { up, down, window, signer, first: None, configuring: None };
     let signed_micros = open.accept_time(setting, welcome.time.as_ref());
     setting.spool.welcomed(welcome.incarnation, welcome.contact_window_secs, signed_micros).await?;
     open.first = full_state(setting).await;
@@ -247,6 +252,9 @@ impl OpenStream {
                         tell(News::Decided);
                     },
                     None => return Ok(()),
+                },
+                outcome = outcome_of(&mut self.configuring) => if let Some(outcome) = outcome {
+                    send(&self.up, stream_request::Body::ConfigOutcome(outcome)).await?;
                 },
                 () = setting.spool.appended(), if matches!(wait, Wait::News) => (),
                 () = tokio::time::sleep(pause), if pause < Duration::MAX => {
@@ -307,15 +315,8 @@ impl OpenStream {
                 Ok(any)
             }
             Some(stream_response::Body::Config(config)) => {
-                let outcome = wire::ConfigOutcome {
-                    revision: config.revision,
-                    outcome: Some(wire::config_outcome::Outcome::Rejected(wire::Rejected {
-                        key: "revision".to_owned(),
-                        reason: "this version of the agent takes its configuration from agent.toml only"
-                            .to_owned(),
-                    })),
-                };
-                send(&self.up, stream_request::Body::ConfigOutcome(outcome)).await?;
+                // A later one takes the place of an earlier one, and its answer, too.
+                self.configuring = Some(setting.configuration.hand_over(config).await);
                 Ok(false)
             }
             Some(stream_response::Body::Welcome(_)) => Err(Ended::Broken("greeted twice")),
@@ -337,6 +338,18 @@ impl OpenStream {
             }
         }
     }
+}
+
+/// The answer to a configuration, once; none if the agent is about to stop. Never while there is no question.
+async fn outcome_of(
+    configuring: &mut Option<oneshot::Receiver<wire::ConfigOutcome>>,
+) -> Option<wire::ConfigOutcome> {
+    let outcome = match configuring {
+        Some(outcome) => outcome.await.ok(),
+        None => std::future::pending().await,
+    };
+    *configuring = None;
+    outcome
 }
 
 async fn send(up: &mpsc::Sender<wire::StreamRequest>, body: stream_request::Body) -> Result<(), Ended> {

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::{
-    VERSION,
+    VERSION, configuration,
     identity::{Identity, clock::Clock, trust},
     platform::{Roots, fake::FakePlatform},
     spool::{Amount, Class, Draft, Handle, Limits, Origin},
@@ -51,6 +51,7 @@ impl Device {
             origin,
             evidence: Vec::new(),
             agent_version: VERSION,
+            configuration: configuration::channel(0).0,
             full_state,
         };
         tokio::spawn(run(setting, platform.clone(), tell));
