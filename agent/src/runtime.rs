@@ -252,9 +252,9 @@ impl Conduct {
 
     /// Applies what the county tells.
     async fn take(&mut self, config: wire::Config, state: &Folder) -> wire::ConfigOutcome {
-        let (platform, root) = (self.platform.clone(), state.root().to_owned());
+        let (platform, folder) = (self.platform.clone(), state.spool());
         // A disk that hangs is asked on another thread; one that does not tell sets no bound.
-        let space = tokio::task::spawn_blocking(move || platform.space(&root)).await;
+        let space = tokio::task::spawn_blocking(move || platform.space(&folder)).await;
         let disk_bytes = space.ok().and_then(Result::ok).map(|space| space.size_bytes);
         let now = self.clock.stamp();
         let before = self.configuration.in_force();

@@ -20,6 +20,7 @@ use tonic::service::Routes;
 
 use crate::{
     config::{Config, DRAIN, DataFolder},
+    configuration::Configurations,
     context::Context,
     contractor::Webhook,
     control,
@@ -39,6 +40,7 @@ use crate::{
         Nudge, drive,
         fault_analysis::{FaultAnalysis, Heard},
         inquiry_opening::InquiryOpening,
+        lesson_telling::LessonTelling,
         outbox_delivery::OutboxDelivery,
         reconciliation::Reconciliation,
         ticket_opening::TicketOpening,
@@ -217,6 +219,7 @@ fn start_tasks(
     let asking = InquiryOpening::new(context());
     let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
     serving.spawn(drive(Arc::new(Reconciliation::new(context())), booked, drain.clone()));
+    serving.spawn(drive(Arc::new(LessonTelling::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
     serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
     serving.spawn(drive(Arc::new(asking), inquiries, drain.clone()));
@@ -307,7 +310,9 @@ impl Parts {
             Arc::clone(&heard),
         ));
 
-        let reports = ReportServiceServer::new(Reports::new(Arc::clone(&ingest), drain))
+        let configurations =
+            Arc::new(Configurations::new(Arc::clone(&county.context), Arc::clone(&county.sealing)));
+        let reports = ReportServiceServer::new(Reports::new(Arc::clone(&ingest), configurations, drain))
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES);
         let (_, health) = tonic_health::server::health_reporter();

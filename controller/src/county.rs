@@ -24,6 +24,7 @@ use bbt_store::{
 use crate::{
     clock::SharedClock,
     config::{Config, ConfigError, DataFolder, FILE},
+    configuration::Changes,
     context::{Context, new_id},
     files, password,
     pki::{
@@ -200,7 +201,7 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     let store = Store::open(&folder.database(), clock.now())?;
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
     let rules = Arc::new(ArcSwap::from_pointee(config.rules()));
-    let context = Arc::new(Context { store, clock, county, rules });
+    let context = Arc::new(Context { store, clock, county, rules, changes: Changes::default() });
     replay_revocations(&context, &denylist).await?;
     adopt_devices(&context).await?;
     let sealing = Arc::new(SealingKey::open_or_create(&folder.pki())?);

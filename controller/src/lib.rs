@@ -4,6 +4,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod configuration;
 pub mod context;
 pub mod contractor;
 pub mod control;

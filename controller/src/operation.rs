@@ -3,10 +3,11 @@
 //! They come through the control socket, or, while the controller is not running, are done on the store
 //! directly; either way by this code.
 
+mod configuration;
 mod ledger;
 mod work;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use bbt_domain::{
     access::Actor,
@@ -18,6 +19,7 @@ use bbt_domain::{
 use bbt_store::{
     StoreError,
     audit::audit_verify,
+    configuration::rejected_count,
     devices::{device_count, device_list, device_show, device_stand},
     enrollment::{NewToken, token_create},
     ledger::ledger_verify,
@@ -27,6 +29,7 @@ use bbt_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+pub use configuration::LevelName;
 pub use ledger::AssetFields;
 
 use crate::{
@@ -84,6 +87,34 @@ pub enum Operation {
     DeviceShow {
         /// The device.
         id: String,
+    },
+    /// What is set for the county, a school or a device.
+    ConfigurationShow {
+        /// Whose.
+        of: LevelName,
+    },
+    /// Sets values for the county, a school or a device.
+    ConfigurationSet {
+        /// Whose.
+        of: LevelName,
+        /// By their names; `null` takes one back, and the level above decides.
+        values: BTreeMap<String, Option<u64>>,
+    },
+    /// Looks at a device live for so long, or stops that.
+    DeviceLive {
+        /// The device.
+        id: String,
+        /// `null` stops it.
+        span_secs: Option<u64>,
+    },
+    /// Enters a secret of a device, or withdraws it.
+    DeviceSecret {
+        /// The device.
+        id: String,
+        /// What it is for.
+        name: String,
+        /// `null` withdraws it.
+        secret: Option<Secret>,
     },
     /// Takes a device's access away, or gives it back.
     DeviceStand {
@@ -271,9 +302,14 @@ impl Operations {
                 let devices = store.read(move |tx| device_list(tx, &actor, after, PAGE + 1)).await?;
                 Ok(page(devices, |device| device.id.to_string()))
             }
-            Operation::DeviceShow { id } => {
-                let id = device_id(&id)?;
-                Ok(json!(store.read(move |tx| device_show(tx, &actor, id)).await?))
+            Operation::DeviceShow { id } => self.device_show(actor, device_id(&id)?).await,
+            Operation::ConfigurationShow { of } => self.configuration_show(actor, of).await,
+            Operation::ConfigurationSet { of, values } => self.configuration_set(actor, of, values).await,
+            Operation::DeviceLive { id, span_secs } => {
+                self.device_live(actor, device_id(&id)?, span_secs).await
+            }
+            Operation::DeviceSecret { id, name, secret } => {
+                self.device_secret(actor, device_id(&id)?, &name, secret).await
             }
             Operation::DeviceStand { id, standing, reason } => {
                 self.device_stand(actor, device_id(&id)?, standing, &reason).await
@@ -318,7 +354,10 @@ impl Operations {
 
     async fn status(&self, actor: Actor) -> Result<Json, OperationError> {
         let since = self.context.now().minus(REPORTING);
-        let (devices, reporting) = self.context.store.read(move |tx| device_count(tx, &actor, since)).await?;
+        let count = move |tx: &mut bbt_store::Tx<'_>| {
+            Ok((device_count(tx, &actor, since)?, rejected_count(tx, &actor)?))
+        };
+        let ((devices, reporting), rejecting) = self.context.store.read(count).await?;
         let county = &self.context.county;
         Ok(json!({
             "county": county.name,
@@ -329,6 +368,7 @@ impl Operations {
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),
+            "devices_rejecting_configuration": rejecting,
             "store": self.context.store.health().err().unwrap_or_else(|| "ok".to_owned()),
             "live": (self.live)(),
         }))

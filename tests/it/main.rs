@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one file per capability.
 
 mod commands;
+mod configuration;
 mod contractor;
 mod delivery;
 mod durable;

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use bbt_controller::{
     clock::{Clock, ManualClock},
+    configuration::Changes,
     context::Context,
     contractor::{Delivery, Door, Memory, Message, Outcome, Reason, Target},
     pki::sealing::{SealingKey, WEBHOOK_SECRET},
@@ -64,7 +65,13 @@ impl Office {
         };
         let record = county.clone();
         store.write(move |tx| county_create(tx, &record)).await?;
-        let context = Arc::new(Context { store, clock: clock.clone(), county, rules: Arc::default() });
+        let context = Arc::new(Context {
+            store,
+            clock: clock.clone(),
+            county,
+            rules: Arc::default(),
+            changes: Changes::default(),
+        });
         let sealing = Arc::new(SealingKey::open_or_create(folder.path())?);
         let office = Self { context, clock, sealing, _folder: folder };
         for number in [1, 2] {

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{
     Failure, Output,
     ask::{ask, ask_all},
+    configuration,
     table::{self, cell},
 };
 use crate::{config::DataFolder, operation::Operation};
@@ -61,6 +62,11 @@ pub(super) enum Device {
     Revoke(Stand),
     /// Give a device its access back.
     Unrevoke(Stand),
+    /// Samples every 5 s for a while; it ends by itself.
+    Live(configuration::Live),
+    /// Secrets that this device alone is told, such as the password of its projector.
+    #[command(subcommand)]
+    Secret(configuration::Secret),
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,6 +92,7 @@ pub(super) async fn status(folder: &DataFolder, output: Output) -> Result<(), Fa
         ("devices", "devices"),
         ("  reported within 15 min", "devices_reporting"),
         ("  revoked", "devices_revoked"),
+        ("  rejecting settings", "devices_rejecting_configuration"),
         ("store", "store"),
         ("trust domain", "trust_domain"),
         ("SHA-256 of the root", "ca_sha256"),
@@ -165,6 +172,8 @@ impl Device {
             }
             Self::Revoke(stand) => stand.run(folder, Standing::Revoked).await,
             Self::Unrevoke(stand) => stand.run(folder, Standing::Active).await,
+            Self::Live(live) => live.run(folder).await,
+            Self::Secret(secret) => secret.run(folder).await,
         }
     }
 }
@@ -224,7 +233,7 @@ pub(super) fn print_tree(value: &Json, depth: usize) {
 }
 
 /// `90m`, `72h`, `7d` or plain seconds, as seconds.
-fn parse_span(text: &str) -> Result<u64, String> {
+pub(super) fn parse_span(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.char_indices().next_back() {
         Some((at, 's')) => (&text[..at], 1),
         Some((at, 'm')) => (&text[..at], 60),

@@ -6,6 +6,7 @@
 
 mod ask;
 mod check;
+mod configuration;
 mod init;
 mod ledger;
 mod lists;
@@ -54,6 +55,9 @@ enum Command {
     /// Devices.
     #[command(subcommand)]
     Device(lists::Device),
+    /// What devices are told to do.
+    #[command(subcommand)]
+    Configuration(configuration::Configuration),
     /// Rooms.
     #[command(subcommand)]
     Room(work::Room),
@@ -114,6 +118,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::School(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Token(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Device(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Configuration(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Room(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Set(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Contract(command) => one_thread()?.block_on(command.run(&folder)),

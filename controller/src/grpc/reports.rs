@@ -18,7 +18,7 @@ use bbt_domain::{
 use bbt_proto::{
     PROTOCOL_REVISION,
     report::v1::{
-        Batch, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
+        Batch, Config, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
         stream_request, stream_response,
     },
 };
@@ -33,6 +33,7 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use super::{MESSAGE_BYTES, convert, enrollment::peer_of, refusal};
 use crate::{
+    configuration::{Configurations, push::Telling},
     ingest::{Ingest, Submitted, sessions::Session},
     listen::{DevicePeer, bucket::Bucket, refusals::Cause},
 };
@@ -58,13 +59,18 @@ type Answers = mpsc::Sender<Result<StreamResponse, Status>>;
 #[derive(Clone)]
 pub struct Reports {
     ingest: Arc<Ingest>,
+    configurations: Arc<Configurations>,
     drain: watch::Receiver<bool>,
 }
 
 impl Reports {
     /// Streams end when `drain` turns true.
-    pub fn new(ingest: Arc<Ingest>, drain: watch::Receiver<bool>) -> Self {
-        Self { ingest, drain }
+    pub fn new(
+        ingest: Arc<Ingest>,
+        configurations: Arc<Configurations>,
+        drain: watch::Receiver<bool>,
+    ) -> Self {
+        Self { ingest, configurations, drain }
     }
 }
 
@@ -82,13 +88,15 @@ impl ReportService for Reports {
         let mut messages = request.into_inner();
         let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
         let (opened, session) = stream.open(&mut messages).await?;
+        let telling = self.configurations.stream(peer.device, opened.school, opened.config_revision);
         let (answers, out) = mpsc::channel(ANSWERS);
         let welcome = stream_response::Body::Welcome(stream.welcome());
         // The channel is new and has room.
         let _ = answers.try_send(Ok(StreamResponse { body: Some(welcome) }));
         let drain = self.drain.clone();
         tokio::spawn(async move {
-            if let Err(status) = stream.run(&mut messages, opened, session, answers.clone(), drain).await {
+            let run = stream.run(&mut messages, opened, session, telling, answers.clone(), drain);
+            if let Err(status) = run.await {
                 let _ = answers.send(Err(status)).await;
             }
         });
@@ -109,6 +117,15 @@ struct Opened {
     run: RunId,
     boot: BootId,
     school: SchoolId,
+    config_revision: u64,
+}
+
+/// Whose turn it is on a stream.
+enum Turn {
+    /// Ours: there is something to tell.
+    Tell(Config),
+    /// The device's; `None` when it has no more to say.
+    Hear(Option<StreamRequest>),
 }
 
 impl Stream {
@@ -159,7 +176,8 @@ impl Stream {
             }
             error => unavailable(&error),
         })?;
-        Ok((Opened { run, boot, school }, self.ingest.sessions.open(device)))
+        let opened = Opened { run, boot, school, config_revision: open.config_revision };
+        Ok((opened, self.ingest.sessions.open(device)))
     }
 
     fn opening(&self, open: &Open, run: RunId, boot: BootId) -> Opening {
@@ -194,11 +212,12 @@ impl Stream {
         messages: &mut Streaming<StreamRequest>,
         opened: Opened,
         mut session: Session,
+        mut telling: Telling,
         answers: Answers,
         mut drain: watch::Receiver<bool>,
     ) -> Result<(), Status> {
         let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
-        let answering = tokio::spawn(answer(Arc::clone(&self.ingest), waiting, answers));
+        let answering = tokio::spawn(answer(Arc::clone(&self.ingest), waiting, answers.clone()));
         let now = Instant::now();
         let limits = &self.ingest.limits;
         let mut bucket = Bucket::new(limits.device_bytes_per_sec, limits.device_burst_bytes, now);
@@ -208,7 +227,7 @@ impl Stream {
         let until_expiry = sleep(self.peer.until.since(self.ingest.context.now()));
         tokio::pin!(until_expiry);
         loop {
-            let message = tokio::select! {
+            let turn = tokio::select! {
                 biased;
                 _ = changes.changed() => {
                     if self.ingest.denylist.denies(self.peer.device) {
@@ -226,11 +245,25 @@ impl Stream {
                 () = &mut until_expiry => {
                     return Err(Status::unauthenticated("the device's certificate has ended"));
                 }
-                message = messages.message() => message?,
+                config = telling.next() => Turn::Tell(config),
+                message = messages.message() => Turn::Hear(message?),
+            };
+            let message = match turn {
+                Turn::Hear(message) => message,
+                Turn::Tell(config) => {
+                    let body = Some(stream_response::Body::Config(config));
+                    if answers.send(Ok(StreamResponse { body })).await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
             };
             let batch = match message.and_then(|message| message.body) {
                 Some(stream_request::Body::Batch(batch)) => batch,
-                Some(stream_request::Body::ConfigOutcome(_)) => continue,
+                Some(stream_request::Body::ConfigOutcome(outcome)) => {
+                    telling.answered(outcome).await.map_err(|error| unavailable(&error))?;
+                    continue;
+                }
                 Some(stream_request::Body::Open(_)) => {
                     return Err(Status::invalid_argument("Open is only the first message of a stream"));
                 }
@@ -302,6 +335,6 @@ fn invalid(field: &str, error: impl std::fmt::Display) -> Status {
 }
 
 fn unavailable(error: &StoreError) -> Status {
-    tracing::error!(%error, "a session could not be recorded");
+    tracing::error!(%error, "what a stream said could not be recorded");
     Status::unavailable("the controller cannot store anything now: keep what you have and come again")
 }

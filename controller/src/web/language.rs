@@ -23,6 +23,7 @@ const CHINESE: &[&str] = &[
     include_str!("../../locales/zh-CN/reasons.ftl"),
     include_str!("../../locales/zh-CN/faults.ftl"),
     include_str!("../../locales/zh-CN/sets.ftl"),
+    include_str!("../../locales/zh-CN/settings.ftl"),
 ];
 const ENGLISH: &[&str] = &[
     include_str!("../../locales/en/shell.ftl"),
@@ -30,6 +31,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../../locales/en/reasons.ftl"),
     include_str!("../../locales/en/faults.ftl"),
     include_str!("../../locales/en/sets.ftl"),
+    include_str!("../../locales/en/settings.ftl"),
 ];
 
 impl Language {

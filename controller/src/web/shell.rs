@@ -5,7 +5,7 @@ use bbt_domain::access::{Act, Actor, may};
 use super::{Site, assets, language::Language, visit::Visit};
 
 /// The navigation in its order: address, key of the word, and what one must be allowed to do to be led there.
-const NAVIGATION: [(&str, &str, Act); 9] = [
+const NAVIGATION: [(&str, &str, Act); 10] = [
     ("/overview", "navigation-overview", Act::FleetRead),
     ("/sets", "navigation-sets", Act::FleetRead),
     ("/faults", "navigation-faults", Act::FaultRead),
@@ -14,6 +14,7 @@ const NAVIGATION: [(&str, &str, Act); 9] = [
     ("/usage", "navigation-usage", Act::UsageRead),
     ("/schools", "navigation-schools", Act::FleetRead),
     ("/devices", "devices", Act::FleetRead),
+    ("/configuration", "navigation-configuration", Act::ConfigurationWrite),
     ("/refusals", "refusals", Act::AuditRead),
 ];
 

@@ -36,7 +36,9 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use crate::{clock::ManualClock, context::Context, desk::Desk, listen::PeerAddress, password};
+use crate::{
+    clock::ManualClock, configuration::Changes, context::Context, desk::Desk, listen::PeerAddress, password,
+};
 
 /// The account of every test.
 pub(super) const LOGIN: &str = "admin";
@@ -72,7 +74,13 @@ impl County {
             language: String::new(),
         };
         store.write(move |tx: &mut Tx<'_>| person_add(tx, &Actor::Local, &person, now)).await.unwrap();
-        let context = Arc::new(Context { store, clock: clock.clone(), county, rules: Arc::default() });
+        let context = Arc::new(Context {
+            store,
+            clock: clock.clone(),
+            county,
+            rules: Arc::default(),
+            changes: Changes::default(),
+        });
         let router = crate::web::router(context.clone(), Desk::new("county.example:8443"));
         Self { context, clock, router, _folder: folder }
     }

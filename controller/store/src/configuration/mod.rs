@@ -20,7 +20,7 @@ use serde::Serialize;
 use serde_json::json;
 
 pub use live::{live_begin, live_show, live_stop};
-pub use outcome::{Answered, outcome_note, outcome_show, rejected_count};
+pub use outcome::{Answered, Rejection, outcome_note, outcome_show, rejected_count};
 pub use secrets::{SealedSecret, SecretLine, secret_list, secret_set, secret_withdraw};
 
 use crate::{
@@ -141,26 +141,51 @@ pub fn configuration_standing(tx: &mut Tx<'_>, actor: &Actor) -> Result<Configur
 /// What the asking device is told, secrets included.
 pub fn configuration_take(tx: &mut Tx<'_>, actor: &Actor) -> Result<DeviceConfiguration, StoreError> {
     let device = asking_device(actor)?;
-    let school = school_of_device(tx, device)?;
+    let told = told(tx, device)?;
     Ok(DeviceConfiguration {
-        revision: revision_of(tx, device, school)?,
-        values: merged(tx, device, school)?,
+        revision: told.revision,
+        values: told.values(),
         lessons_from: lessons_from(tx)?,
         live: live::find(tx, device)?,
         secrets: secrets::sealed(tx, device)?,
     })
 }
 
-/// What a device is told, as people may see it: revision and values.
+/// What a device is told, as people may see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceTold {
+    /// Of the whole; 0 while nothing is told.
+    pub revision: i64,
+    /// What is set at each level, the nearest first.
+    pub levels: [(Level, Values); 3],
+}
+
+impl DeviceTold {
+    /// What holds for the device.
+    pub fn values(&self) -> Values {
+        self.levels.iter().fold(Values::default(), |merged, (_, values)| merged.over(*values))
+    }
+
+    /// A value with the level that it is from; `None`: as it is built in.
+    pub fn value(&self, key: Key) -> Option<(Level, u64)> {
+        self.levels.iter().find_map(|(level, values)| Some((*level, values.get(key)?)))
+    }
+}
+
+/// What a device is told, level by level.
 pub fn configuration_of_device(
     tx: &mut Tx<'_>,
     actor: &Actor,
     device: DeviceId,
-) -> Result<(i64, Values), StoreError> {
+) -> Result<DeviceTold, StoreError> {
     permit(actor, Act::FleetRead)?;
     level_in_sight(tx, actor, Level::Device(device))?;
+    told(tx, device)
+}
+
+fn told(tx: &mut Tx<'_>, device: DeviceId) -> Result<DeviceTold, StoreError> {
     let school = school_of_device(tx, device)?;
-    Ok((revision_of(tx, device, school)?, merged(tx, device, school)?))
+    Ok(DeviceTold { revision: revision_of(tx, device, school)?, levels: levels(tx, device, school)? })
 }
 
 fn asking_device(actor: &Actor) -> Result<DeviceId, StoreError> {
@@ -171,12 +196,13 @@ fn asking_device(actor: &Actor) -> Result<DeviceId, StoreError> {
     }
 }
 
-fn merged(tx: &mut Tx<'_>, device: DeviceId, school: SchoolId) -> Result<Values, StoreError> {
-    let levels = [Level::Device(device), Level::School(school), Level::County];
-    levels.into_iter().try_fold(Values::default(), |merged, level| {
-        let above = level_file(tx, level)?.map(|file| file.values).unwrap_or_default();
-        Ok(merged.over(above))
-    })
+fn levels(tx: &mut Tx<'_>, device: DeviceId, school: SchoolId) -> Result<[(Level, Values); 3], StoreError> {
+    let mut levels =
+        [Level::Device(device), Level::School(school), Level::County].map(|level| (level, Values::default()));
+    for (level, values) in &mut levels {
+        *values = level_file(tx, *level)?.map(|file| file.values).unwrap_or_default();
+    }
+    Ok(levels)
 }
 
 fn revision_of(tx: &mut Tx<'_>, device: DeviceId, school: SchoolId) -> Result<i64, StoreError> {

@@ -76,7 +76,10 @@ async fn the_nearest_level_wins_and_every_change_has_a_revision_of_its_own(exam:
     assert_eq!(taken.values.get(Key::SampleInterval), Some(60));
     assert_eq!(taken.values.get(Key::FrameInterval), Some(600));
     let seen = move |tx: &mut Tx<'_>| configuration_of_device(tx, &Actor::Local, device);
-    assert_eq!(exam.store.read(seen).await.unwrap(), (third, taken.values));
+    let told = exam.store.read(seen).await.unwrap();
+    assert_eq!((told.revision, told.values()), (third, taken.values));
+    assert_eq!(told.value(Key::SampleInterval), Some((Level::School(SCHOOL), 60)));
+    assert_eq!(told.value(Key::SpoolAge), None, "as it is built in");
     let show = |tx: &mut Tx<'_>| configuration_show(tx, &Actor::Local, Level::County);
     let county = exam.store.read(show).await.unwrap().unwrap();
     assert_eq!((county.revision, county.changed_by.as_str()), (first, "local"));

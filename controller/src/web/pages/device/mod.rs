@@ -1,8 +1,10 @@
 //! A device's file: everything known of it, each unknown fact with its reason.
 
+pub(in crate::web) mod live;
 mod parts;
 mod samples;
 mod sections;
+mod settings;
 
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use axum::{
     response::Response,
 };
 use bbt_domain::{
+    access::{Act, may},
     ids::DeviceId,
     presence::{Presence, presence},
     time::UtcMicros,
@@ -23,13 +26,20 @@ use bbt_store::{
 use fluent_bundle::FluentValue;
 pub(super) use parts::why;
 use parts::{Section, Value};
+use settings::Settings;
 
 use super::{
     Badge, Shell,
     devices::{device_name, shown},
     html,
 };
-use crate::web::{Site, failure::Failure, format, language::Language, visit::Visit};
+use crate::web::{
+    Site,
+    failure::Failure,
+    format::{self, Moment},
+    language::Language,
+    visit::Visit,
+};
 
 #[derive(Template)]
 #[template(path = "device.html")]
@@ -43,6 +53,10 @@ struct DevicePage {
     advice: String,
     /// The four figures that tell a set at a glance; `None` is unknown.
     figures: Vec<(String, Option<String>)>,
+    /// Until when somebody looks on live.
+    live_until: Option<Moment>,
+    /// Whether whoever reads this may look on.
+    may_change: bool,
     sections: Vec<Section>,
 }
 
@@ -52,11 +66,14 @@ pub(in crate::web) async fn show(
     visit: Visit,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
-    let id: DeviceId = id.ok().and_then(|Path(text)| text.parse().ok()).ok_or(Failure::NotFound)?;
+    let (id, now) = (device_id(id)?, site.context.now());
     let actor = visit.actor.clone();
-    let read = move |tx: &mut Tx<'_>| Ok((device_show(tx, &actor, id)?, newest_samples(tx, &actor, id)?));
-    let (file, newest) = site.context.store.read(read).await?;
-    let (language, now) = (visit.language, site.context.now());
+    let read = move |tx: &mut Tx<'_>| {
+        let settings = Settings::read(tx, &actor, id, now)?;
+        Ok((device_show(tx, &actor, id)?, newest_samples(tx, &actor, id)?, settings))
+    };
+    let (file, newest, settings) = site.context.store.read(read).await?;
+    let language = visit.language;
     let state = presence(file.line.standing, file.line.last_report_at, now);
     html(&DevicePage {
         shell: Shell::new(&site, &visit, "/devices"),
@@ -66,8 +83,14 @@ pub(in crate::web) async fn show(
         badge: Badge::of(state, language),
         advice: advice(language, state, &file),
         figures: figures(language, &file),
-        sections: all_sections(language, &file, newest, now),
+        live_until: settings.live.map(|live| Moment::clock(live.until)),
+        may_change: may(&visit.actor, Act::ConfigurationWrite),
+        sections: all_sections(language, &file, newest, &settings, now),
     })
+}
+
+fn device_id(id: Result<Path<String>, PathRejection>) -> Result<DeviceId, Failure> {
+    id.ok().and_then(|Path(text)| text.parse().ok()).ok_or(Failure::NotFound)
 }
 
 fn advice(language: Language, state: Presence, file: &DeviceFile) -> String {
@@ -99,6 +122,7 @@ fn all_sections(
     language: Language,
     file: &DeviceFile,
     newest: Option<(UtcMicros, i64, Vec<u8>)>,
+    settings: &Settings,
     now: UtcMicros,
 ) -> Vec<Section> {
     let (access, evidence) =
@@ -111,6 +135,7 @@ fn all_sections(
     vec![
         access,
         samples::section(language, newest, snapshot),
+        settings.section(language),
         sections::hardware(language, snapshot.hardware.as_ref()),
         sections::memory(language, snapshot.hardware.as_ref()),
         sections::storage(language, snapshot.storage.as_ref()),
