@@ -156,6 +156,19 @@ pub fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
+/// Gives a file another name and folder, so that after the return a power cut leaves it there alone.
+pub fn rename_durably(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    // The new name first: a cut between the two leaves both, which is better than none.
+    [to, from].into_iter().filter_map(Path::parent).try_for_each(sync_folder)
+}
+
+/// Makes a folder for the agent alone, unless there is one, and sees that it stays.
+pub fn make_private_folder(path: &Path) -> io::Result<()> {
+    make_private(path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
 /// The name of a file is on disk when its folder is.
 #[cfg(unix)]
 fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! The composition root: everything `run` is made of, and the loop that keeps it going.
 //!
-//! One thread. Three things go on side by side: the schedule (collect, sample, append), the uplink (send,
-//! decide) and the signals. They meet in the spool and nowhere else, except that a new stream asks for the full
-//! state. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
+//! One thread. Four things go on side by side: the schedule (collect, sample, append), the uplink (send, decide),
+//! the upkeep of the identity, and the signals. Schedule and uplink meet in the spool and nowhere else, except that
+//! a new stream asks for the full state; uplink and upkeep meet in what they watch of each other. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
 
 use std::{
     pin::pin,
@@ -25,7 +25,12 @@ use crate::{
     config::Config,
     configuration::{self, Configuration},
     folder::{Folder, FolderError},
-    identity::{IdentityError, clock::Clock, keystore, trust},
+    identity::{
+        IdentityError,
+        clock::Clock,
+        keystore, next,
+        upkeep::{Credentials, Standing, Upkeep},
+    },
     platform::Platform,
     report::{self, StateTracker},
     schedule::{Schedule, Task},
@@ -89,11 +94,13 @@ async fn run_until(
     let mut stop = pin!(stop);
     state.prepare()?;
     let _lock = state.lock()?;
+    next::repair(state)?;
     let identity = keystore::load(state)?;
     let clock = Arc::new(Clock::new(platform.clone()));
     clock.raise_floor(identity.valid_secs.0.saturating_mul(1_000_000));
-    let tls = trust::device_config(&identity, clock.clone())
+    let credentials = Credentials::new(identity, &clock)
         .map_err(|source| RunError::Tls { folder: state.identity().display().to_string(), source })?;
+    let identity = &credentials.identity;
 
     let boot = platform.boot();
     let record = BootRecord::begin(state, boot);
@@ -121,7 +128,7 @@ async fn run_until(
     let mut reporter = Reporter::new(platform.clone(), clock.clone(), spool.clone(), record, controller);
     let worked = {
         let parts =
-            Parts { state, configuration, platform, clock, identity, tls, origin, spool: spool.clone() };
+            Parts { state, configuration, platform, clock, credentials, origin, spool: spool.clone() };
         tokio::select! {
             error = work(parts, &mut reporter) => Err(error),
             () = &mut stop => Ok(()),
@@ -147,15 +154,14 @@ struct Parts<'a> {
     configuration: Configuration,
     platform: Arc<dyn Platform>,
     clock: Arc<Clock>,
-    identity: keystore::Identity,
-    tls: Arc<rustls::ClientConfig>,
+    credentials: Credentials,
     origin: Origin,
     spool: Handle,
 }
 
 /// Collects and sends; comes back only when it cannot go on.
 async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
-    let Parts { state, configuration, platform, clock, identity, tls, origin, spool } = parts;
+    let Parts { state, configuration, platform, clock, credentials, origin, spool } = parts;
     match spool.contact().await {
         Ok(contact) => clock.raise_floor(contact.signed_micros.unwrap_or(i64::MIN)),
         Err(error) => return error.into(),
@@ -169,10 +175,11 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
     }
     let (full_state, mut full_state_asked) = mpsc::channel::<FullStateRequest>(1);
     let (link, mut link_seen) = watch::channel(Link::default());
+    let evidence = report::evidence(&reporter.latest);
+    let upkeep = Upkeep::new(state, platform.clone(), clock.clone(), evidence.clone(), credentials);
+    let (credentials, mut standing) = (upkeep.credentials(), upkeep.standing());
     let setting = Setting {
-        evidence: report::evidence(&reporter.latest),
-        identity,
-        tls,
+        evidence,
         clock,
         spool: spool.clone(),
         origin,
@@ -180,9 +187,10 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
         configuration: inlet,
         full_state,
     };
-    // On its own, so that a collector that takes its time holds up no report; dropped, it ends.
-    let mut uplink = JoinSet::new();
-    uplink.spawn(uplink::run(setting, platform.clone(), link));
+    // On their own, so that a collector that takes its time holds up no report; dropped, they end.
+    let mut beside = JoinSet::new();
+    beside.spawn(upkeep.run(link.subscribe()));
+    beside.spawn(uplink::run(setting, credentials, platform.clone(), link));
     let mut notice = Notice::new(state, spool.clone());
     loop {
         let performed = tokio::select! {
@@ -202,9 +210,14 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
                 notice.at_once();
                 Ok(false)
             }
+            Ok(()) = standing.changed() => {
+                notice.at_once();
+                Ok(false)
+            }
             () = tokio::time::sleep(notice.wait()) => {
                 let link = link_seen.borrow_and_update().clone();
-                notice.write(platform.now().wall_micros, &link, conduct.told()).await.map(|()| false)
+                let (standing, told) = (standing.borrow_and_update().clone(), conduct.told());
+                notice.write(platform.now().wall_micros, &link, &standing, told).await.map(|()| false)
             }
         };
         match performed {
@@ -441,10 +454,11 @@ impl<'a> Notice<'a> {
         &mut self,
         wall_micros: i64,
         link: &Link,
+        standing: &Standing,
         told: configuration::Told,
     ) -> Result<(), SpoolError> {
         let (spool, contact) = (self.spool.summary().await?, self.spool.contact().await?);
-        let status = RunStatus::new(VERSION, wall_micros, link, &spool, &contact, told);
+        let status = RunStatus::new(VERSION, wall_micros, link, standing, &spool, &contact, told);
         let written = status.write(self.state);
         if let Err(error) = &written
             && !self.failed

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     configuration::Told,
     folder::{self, Folder},
-    identity::{IdentityError, keystore},
+    identity::{IdentityError, keystore, upkeep::Standing},
     spool::{Amount, Class, Contact, Summary},
-    uplink::{Link, Phase},
+    uplink::{Link, Phase, refusal::Refusal},
 };
 
 /// What `run` writes down.
@@ -21,6 +21,9 @@ pub struct RunStatus {
     pub written_at: String,
     /// How contact stands.
     pub connection: ConnectionStatus,
+    /// How the certificate stands; absent if the program was too old to say.
+    #[serde(default)]
+    pub certificate: Option<CertificateStatus>,
     /// When the controller last stored something of ours.
     pub last_committed_at: Option<String>,
     /// What waits for the controller.
@@ -45,6 +48,17 @@ pub struct ConnectionStatus {
     pub since: Option<String>,
     /// How long until the next attempt, from `since`.
     pub pause_secs: Option<u64>,
+}
+
+/// How the device's certificate stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Until when it is good.
+    pub expires_at: String,
+    /// From when on it is renewed.
+    pub renewal_due_at: String,
+    /// Why that, or what it needs otherwise, failed last; none when nothing is in the way.
+    pub last_failure: Option<Trouble>,
 }
 
 /// Frames and bytes that wait.
@@ -76,6 +90,16 @@ pub struct Trouble {
     pub problem: String,
     /// What to do.
     pub remedy: String,
+}
+
+impl Trouble {
+    fn of(refusal: &Refusal) -> Trouble {
+        Trouble {
+            code: refusal.code.to_owned(),
+            problem: refusal.problem.clone(),
+            remedy: refusal.remedy.clone(),
+        }
+    }
 }
 
 /// What `status` shows.
@@ -118,6 +142,7 @@ impl RunStatus {
         agent_version: &str,
         wall_micros: i64,
         link: &Link,
+        standing: &Standing,
         spool: &Summary,
         contact: &Contact,
         configuration: Told,
@@ -126,11 +151,7 @@ impl RunStatus {
             let Amount { frames, bytes } = spool.backlog[class as usize - 1];
             Waiting { frames, bytes }
         };
-        let refusal = link.refusal.as_ref().map(|refusal| Trouble {
-            code: refusal.code.to_owned(),
-            problem: refusal.problem.clone(),
-            remedy: refusal.remedy.clone(),
-        });
+        let refusal = link.refusal.as_ref().map(Trouble::of);
         let spool_trouble = spool.trouble.as_ref().map(|sentence| Trouble {
             code: "spool".to_owned(),
             problem: sentence.clone(),
@@ -140,6 +161,11 @@ impl RunStatus {
             agent_version: agent_version.to_owned(),
             written_at: rfc3339(wall_micros),
             connection: ConnectionStatus::new(&link.phase),
+            certificate: Some(CertificateStatus {
+                expires_at: rfc3339(standing.valid_until_micros),
+                renewal_due_at: rfc3339(standing.renewal_due_micros),
+                last_failure: standing.refusal.as_ref().map(Trouble::of),
+            }),
             last_committed_at: contact.committed_micros.map(rfc3339),
             backlog: Backlog {
                 urgent: waiting(Class::Urgent),
@@ -206,6 +232,11 @@ impl Status {
         Status { state_folder: state.root().to_owned(), running: state.in_use(), device, last_run, problems }
     }
 
+    /// What the agent last said about its certificate.
+    pub fn certificate(&self) -> Option<&CertificateStatus> {
+        self.last_run.as_ref()?.certificate.as_ref()
+    }
+
     /// In plain words.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
@@ -220,7 +251,11 @@ impl Status {
                 writeln!(out, "Device      {}", device.device_id)?;
                 writeln!(out, "School      {}", device.school_name)?;
                 writeln!(out, "Controller  {}", device.controllers.join(", "))?;
-                writeln!(out, "Certificate good until {}", device.certificate_expires_at)?;
+                write!(out, "Certificate good until {}", device.certificate_expires_at)?;
+                if let Some(certificate) = self.certificate() {
+                    write!(out, ", to be renewed from {} on", certificate.renewal_due_at)?;
+                }
+                writeln!(out)?;
             }
             None => writeln!(out, "Device      not enrolled; run `bbt-agent enroll`")?,
         }
@@ -256,7 +291,8 @@ impl Status {
             run.configuration.write_text(out)?;
         }
         let run_problems = self.last_run.iter().flat_map(|run| &run.problems);
-        for Trouble { problem, remedy, .. } in self.problems.iter().chain(run_problems) {
+        let failure = self.certificate().and_then(|certificate| certificate.last_failure.as_ref());
+        for Trouble { problem, remedy, .. } in self.problems.iter().chain(run_problems).chain(failure) {
             writeln!(out, "Problem     {problem}; {remedy}")?;
         }
         Ok(())
@@ -315,15 +351,17 @@ mod tests {
         let state = Folder::at(temp.path());
         state.prepare().unwrap();
         let address = "county.example:7443".parse().unwrap();
-        let refusal = crate::uplink::refusal::Refusal::of_tls(
+        let refusal = Refusal::of_tls(
             &address,
             &rustls::Error::AlertReceived(rustls::AlertDescription::CertificateRevoked),
         );
         let link = Link { refusal: Some(refusal), ..Link::default() };
-        RunStatus::new("1", 0, &link, &Summary::default(), &Contact::default(), Told::default())
-            .write(&state)
-            .unwrap();
+        let overdue = Refusal::passing("no_room", "the renewal was not stored", "make room");
+        let standing = Standing { valid_until_micros: 0, renewal_due_micros: 0, refusal: Some(overdue) };
+        let (spool, contact) = (Summary::default(), Contact::default());
+        RunStatus::new("1", 0, &link, &standing, &spool, &contact, Told::default()).write(&state).unwrap();
         let text = Status::gather(&state).to_text();
         assert!(text.contains("device unrevoke"), "{text}");
+        assert!(text.contains("the renewal was not stored; make room"), "{text}");
     }
 }

@@ -1,11 +1,13 @@
 //! The composition root: build, start, drain. Nothing else wires parts together.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use bbt_proto::{
-    enrollment::v1::enrollment_service_server::EnrollmentServiceServer,
+    enrollment::v1::{
+        enrollment_service_server::EnrollmentServiceServer, renewal_service_server::RenewalServiceServer,
+    },
     report::v1::report_service_server::ReportServiceServer,
 };
 use serde_json::json;
@@ -27,10 +29,12 @@ use crate::{
     county::{CountyError, OpenCounty, open},
     desk::Desk,
     files,
-    grpc::{MESSAGE_BYTES, enrollment::Enrollment, reports::Reports},
+    grpc::{MESSAGE_BYTES, enrollment::Enrollment, issuing::Issuing, renewal::Renewal, reports::Reports},
     ingest::Ingest,
     listen::{
+        CONNECTION_AGE,
         accept::{Port, PortCounters, Security, serve},
+        places::{Caps, Requests},
         refusals::Refusals,
         tls::{self, DeviceVerifier},
     },
@@ -43,20 +47,44 @@ use crate::{
         lesson_telling::LessonTelling,
         outbox_delivery::OutboxDelivery,
         reconciliation::Reconciliation,
+        store_watch::StoreWatch,
         ticket_opening::TicketOpening,
     },
     telemetry::{Health, LogHandle, filter},
     web,
 };
 
-/// Largest enrolment message: a token, a request and some evidence have two kilobytes.
+/// Largest message about a certificate: a token, a request and some evidence have two kilobytes.
 const ENROLLMENT_MESSAGE_BYTES: usize = 16 << 10;
-/// Connections of people: each county has some dozens at its desks, schools some hundreds.
-const CONSOLE_CONNECTIONS: usize = 2_048;
-/// Connections of devices that enrol.
-const ENROLLMENT_CONNECTIONS: usize = 512;
-/// Connections of monitoring.
-const ADMIN_CONNECTIONS: usize = 64;
+/// People: each county has some dozens at its desks, schools some hundreds, and a browser has up to six connections.
+/// A page is there at once; what is under way at once is what lines are slow for.
+const CONSOLE_CAPS: Caps = Caps {
+    connections: 2_048,
+    per_address: 256,
+    arrivals_per_sec: 32,
+    requests: Some(Requests { at_once: 256, per_address: 64, per_sec: 50 }),
+};
+/// Devices that enrol: a computer room at once.
+const ENROLLMENT_CAPS: Caps = Caps {
+    connections: 512,
+    per_address: 128,
+    arrivals_per_sec: 32,
+    requests: Some(Requests { at_once: 256, per_address: 128, per_sec: 50 }),
+};
+/// Monitoring, all of it from this machine.
+const ADMIN_CAPS: Caps = Caps { connections: 64, per_address: 64, arrivals_per_sec: 1_000, requests: None };
+/// Devices a second from one address: at this speed a school of hundreds is back within its burst.
+const DEVICE_ARRIVALS_PER_SEC: u32 = 32;
+/// An answer to a device that enrols is there within seconds.
+const ENROLLMENT_REQUEST: Duration = Duration::from_secs(30);
+/// The longest file of a list, some megabytes, on a line of 100 kbit/s; forms are given less by the console itself.
+const CONSOLE_REQUEST: Duration = Duration::from_secs(300);
+/// Metrics are there at once.
+const ADMIN_REQUEST: Duration = Duration::from_secs(30);
+/// What a device may send ahead of what was read: one full message and its frame headers.
+const DEVICE_WINDOW: u32 = 320 << 10;
+/// What others may: HTTP/2's own beginning, four of the largest forms and enrolments.
+const OTHERS_WINDOW: u32 = 64 << 10;
 
 /// Why the controller did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -108,8 +136,12 @@ pub async fn run(
     // Of a controller that was killed: whoever waits for this one must not read it.
     let _ = std::fs::remove_file(folder.listen_json());
     probe_disk(folder);
-    let listener =
-        issue::listener(&county.authority, &folder.pki(), &county.config.public.names, county.context.now())?;
+    let listener = issue::listener(
+        &county.authority.load(),
+        &folder.pki(),
+        &county.config.public.names,
+        county.context.now(),
+    )?;
 
     let agents = bind("agents", county.config.listen.agents).await?;
     let enrollment = bind("enrollment", county.config.listen.enrollment).await?;
@@ -124,7 +156,6 @@ pub async fn run(
     let parts = Parts::build(&county, &listener, &addresses, drain.clone())?;
     let clock = Arc::clone(&county.context.clock);
     let limits = &county.config.limits;
-    let per_address = limits.connections_per_address;
     let swap = |config| Arc::new(ArcSwap::from_pointee(config));
     let ports = [
         Port {
@@ -135,8 +166,14 @@ pub async fn run(
                 denylist: Arc::clone(&county.denylist),
             },
             http1: false,
-            connections: limits.agent_connections as usize,
-            per_address,
+            caps: Caps {
+                connections: limits.agent_connections as usize,
+                per_address: limits.connections_per_address,
+                arrivals_per_sec: DEVICE_ARRIVALS_PER_SEC,
+                requests: None,
+            },
+            window_bytes: DEVICE_WINDOW,
+            request_life: CONNECTION_AGE,
             router: parts.agents,
             listener: agents,
         },
@@ -144,8 +181,9 @@ pub async fn run(
             name: "enrollment",
             security: Security::Server(swap(tls::enrollment(&listener, Arc::clone(&clock))?)),
             http1: false,
-            connections: ENROLLMENT_CONNECTIONS,
-            per_address,
+            caps: ENROLLMENT_CAPS,
+            window_bytes: OTHERS_WINDOW,
+            request_life: ENROLLMENT_REQUEST,
             router: parts.enrollment,
             listener: enrollment,
         },
@@ -153,8 +191,9 @@ pub async fn run(
             name: "console",
             security: Security::Server(swap(tls::console(&listener, clock)?)),
             http1: true,
-            connections: CONSOLE_CONNECTIONS,
-            per_address,
+            caps: CONSOLE_CAPS,
+            window_bytes: OTHERS_WINDOW,
+            request_life: CONSOLE_REQUEST,
             router: web::router(Arc::clone(&county.context), desk.clone()),
             listener: console,
         },
@@ -162,8 +201,9 @@ pub async fn run(
             name: "admin",
             security: Security::Plain,
             http1: true,
-            connections: ADMIN_CONNECTIONS,
-            per_address,
+            caps: ADMIN_CAPS,
+            window_bytes: OTHERS_WINDOW,
+            request_life: ADMIN_REQUEST,
             router: Router::new(),
             listener: admin,
         },
@@ -220,6 +260,7 @@ fn start_tasks(
     let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
     serving.spawn(drive(Arc::new(Reconciliation::new(context())), booked, drain.clone()));
     serving.spawn(drive(Arc::new(LessonTelling::new(context())), Nudge::default(), drain.clone()));
+    serving.spawn(drive(Arc::new(StoreWatch::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
     serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
     serving.spawn(drive(Arc::new(asking), inquiries, drain.clone()));
@@ -296,17 +337,18 @@ impl Parts {
         drain: watch::Receiver<bool>,
     ) -> Result<Self, ServeError> {
         let domain = county.context.county.trust_domain.clone();
-        let verifier = DeviceVerifier::new(&county.authority, domain.clone(), Arc::clone(&county.denylist))?;
+        let denylist = || Arc::clone(&county.denylist);
+        let verifier = DeviceVerifier::new(county.authority.load().root(), domain.clone(), denylist())?;
         let signer = Arc::new(TimeSigner::new(listener, domain)?);
         let refusals = Arc::new(Refusals::new(Arc::clone(&county.context)));
         let heard = Arc::new(Heard::default());
         let booked = Nudge::default();
         let ingest = Arc::new(Ingest::new(
             Arc::clone(&county.context),
-            Arc::clone(&county.denylist),
+            denylist(),
             Arc::clone(&refusals),
             Arc::clone(&signer),
-            county.config.limits.clone(),
+            &county.config.limits,
             Arc::clone(&heard),
         ));
 
@@ -316,13 +358,20 @@ impl Parts {
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES);
         let (_, health) = tonic_health::server::health_reporter();
-        let agents = Routes::new(reports).add_service(health).into_axum_router();
+        let issuing = Issuing::new(Arc::clone(&county.context), Arc::clone(&county.authority));
+        let renewal =
+            Renewal::new(Arc::clone(&county.context), issuing.clone(), denylist(), Arc::clone(&refusals));
+        let renewal = RenewalServiceServer::new(renewal)
+            .max_decoding_message_size(ENROLLMENT_MESSAGE_BYTES)
+            .max_encoding_message_size(ENROLLMENT_MESSAGE_BYTES);
+        let agents = Routes::new(reports).add_service(renewal).add_service(health).into_axum_router();
 
         let enrollment = Enrollment::new(
             Arc::clone(&county.context),
-            Arc::clone(&county.authority),
+            issuing,
             signer,
             Arc::clone(&refusals),
+            (Arc::clone(&verifier), denylist()),
             addresses.agents.clone(),
         );
         let enrollment = EnrollmentServiceServer::new(enrollment)
@@ -334,7 +383,7 @@ impl Parts {
         let operations = Operations {
             context: Arc::clone(&county.context),
             authority: Arc::clone(&county.authority),
-            denylist: Arc::clone(&county.denylist),
+            denylist: denylist(),
             sealing: Arc::clone(&county.sealing),
             webhooks: county.config.webhooks.clone(),
             desk: Desk::new(&addresses.console),

@@ -8,6 +8,22 @@ use bbt_domain::time::UtcMicros;
 pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// Now.
     fn now(&self) -> UtcMicros;
+
+    /// Why the date cannot be believed now, if so.
+    fn doubt(&self) -> Option<Doubt> {
+        None
+    }
+}
+
+/// Why the controller does not believe the system's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Doubt {
+    /// It is before a time that already was.
+    #[error("the controller's clock fell back: it signs nothing until the clock is right again")]
+    Behind,
+    /// It is far ahead of what the monotonic clock says.
+    #[error("the controller's clock leapt ahead: it signs nothing until somebody said that it is right")]
+    Ahead,
 }
 
 /// The clock that the program runs on.

@@ -11,6 +11,7 @@ use crate::{
     clock::SharedClock,
     configuration::Changes,
     pki::{self, PkiError},
+    trouble::Troubles,
 };
 
 /// Random codes tried for a set. With a hundred thousand sets one code in 335 is taken.
@@ -29,6 +30,8 @@ pub struct Context {
     pub rules: Arc<ArcSwap<Rules>>,
     /// Tells open streams that what their devices are told has changed.
     pub changes: Changes,
+    /// What is wrong with the controller now.
+    pub troubles: Arc<Troubles>,
 }
 
 impl Context {

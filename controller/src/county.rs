@@ -29,7 +29,7 @@ use crate::{
     files, password,
     pki::{
         self, PkiError,
-        authority::Authority,
+        authority::{Authority, SharedAuthority},
         revoke::{Denylist, RevocationError},
         sealing::{SealingError, SealingKey},
     },
@@ -174,7 +174,7 @@ pub struct OpenCounty {
     /// Store, clock, county.
     pub context: Arc<Context>,
     /// Root and issuing key.
-    pub authority: Arc<Authority>,
+    pub authority: SharedAuthority,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -196,12 +196,19 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     }
     let config = Config::load(home)?;
     let lock = Lock::take(folder)?;
-    let authority = Arc::new(Authority::load(&folder.pki())?);
+    let authority = Arc::new(ArcSwap::from_pointee(Authority::load(&folder.pki())?));
     let denylist = Arc::new(Denylist::open(&folder.revocations())?);
     let store = Store::open(&folder.database(), clock.now())?;
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
     let rules = Arc::new(ArcSwap::from_pointee(config.rules()));
-    let context = Arc::new(Context { store, clock, county, rules, changes: Changes::default() });
+    let context = Arc::new(Context {
+        store,
+        clock,
+        county,
+        rules,
+        troubles: Arc::default(),
+        changes: Changes::default(),
+    });
     replay_revocations(&context, &denylist).await?;
     adopt_devices(&context).await?;
     let sealing = Arc::new(SealingKey::open_or_create(&folder.pki())?);

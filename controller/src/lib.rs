@@ -21,4 +21,5 @@ pub mod pki;
 pub mod samples;
 pub mod tasks;
 pub mod telemetry;
+pub mod trouble;
 pub mod web;

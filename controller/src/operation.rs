@@ -36,8 +36,9 @@ use crate::{
     config::Webhooks,
     context::Context,
     desk::Desk,
-    pki::{authority::Authority, hex, revoke::Denylist, sealing::SealingKey, tokens},
+    pki::{authority::SharedAuthority, hex, revoke::Denylist, sealing::SealingKey, tokens},
     tasks::Nudge,
+    trouble::Noted,
 };
 
 /// Items given at once; `next` leads to the rest.
@@ -256,7 +257,7 @@ pub struct Operations {
     /// Store, clock, county.
     pub context: Arc<Context>,
     /// Root and issuing key.
-    pub authority: Arc<Authority>,
+    pub authority: SharedAuthority,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -364,12 +365,13 @@ impl Operations {
             "version": env!("CARGO_PKG_VERSION"),
             "time": self.context.now(),
             "trust_domain": county.trust_domain,
-            "ca_sha256": hex(&self.authority.root_sha256()),
+            "ca_sha256": hex(&self.authority.load().root_sha256()),
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),
             "devices_rejecting_configuration": rejecting,
-            "store": self.context.store.health().err().unwrap_or_else(|| "ok".to_owned()),
+            "store": self.context.store.health().err().map_or_else(|| "ok".to_owned(), |failing| failing.reason),
+            "troubles": self.context.troubles.all().iter().map(Noted::to_json).collect::<Vec<_>>(),
             "live": (self.live)(),
         }))
     }
@@ -410,7 +412,7 @@ impl Operations {
             "uses": uses,
             "expires_at": token.expires_at,
             "enrollment": self.enrollment,
-            "ca_sha256": hex(&self.authority.root_sha256()),
+            "ca_sha256": hex(&self.authority.load().root_sha256()),
         }))
     }
 

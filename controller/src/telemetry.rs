@@ -26,7 +26,7 @@ use prometheus_client::{
 use tokio::sync::Mutex;
 use tracing_subscriber::{filter::Targets, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use crate::{config::Log, ingest::Ingest, listen::accept::PortCounters};
+use crate::{config::Log, ingest::Ingest, listen::accept::PortCounters, trouble::Kind};
 
 /// A load balancer may ask every few milliseconds; the store is asked at most this often.
 const PROBE_EVERY: Duration = Duration::from_secs(1);
@@ -81,8 +81,11 @@ impl Health {
 
     /// Whether the store commits, asked at most once per [`PROBE_EVERY`].
     async fn ready(&self) -> Result<(), String> {
-        let mut probed = self.probed.lock().await;
         let context = &self.ingest.context;
+        if let Some(trouble) = context.troubles.stops_reports() {
+            return Err(trouble.to_string());
+        }
+        let mut probed = self.probed.lock().await;
         let now = context.now();
         if let Some((at, result)) = probed.as_ref()
             && *at <= now
@@ -174,6 +177,7 @@ impl Collector for Numbers {
         for (name, help, value) in [
             ("batches", "Batches decided", load(&counters.batches)),
             ("batches_failed", "Batches that could not be stored", load(&counters.failed)),
+            ("batches_shed", "Batches of history for which there was no room", load(&counters.shed)),
             ("store_commits", "Commits of the store", commits),
             ("store_writes", "Writes in those commits", writes),
         ] {
@@ -187,6 +191,14 @@ impl Collector for Numbers {
             MetricType::Counter,
         )?;
         ConstCounter::new(load(&counters.commit_micros) as f64 / 1e6).encode(waited)?;
+        let noted = self.ingest.context.troubles.all();
+        let mut troubles =
+            encoder.encode_descriptor("trouble", "1 while this is wrong", None, MetricType::Gauge)?;
+        for kind in Kind::ALL {
+            let labels = [("kind", kind.as_str())];
+            let is_noted = noted.iter().any(|noted| noted.trouble.kind() == kind);
+            ConstGauge::new(i64::from(is_noted)).encode(troubles.encode_family(&labels)?)?;
+        }
         let streams =
             encoder.encode_descriptor("streams_open", "Open streams of devices", None, MetricType::Gauge)?;
         ConstGauge::new(self.ingest.sessions.count() as i64).encode(streams)?;
@@ -208,6 +220,17 @@ impl Collector for Numbers {
                 let labels = [("port", *port), ("outcome", outcome)];
                 ConstCounter::new(load(counter)).encode(ended.encode_family(&labels)?)?;
             }
+        }
+        let mut turned_away = encoder.encode_descriptor(
+            "requests_over_cap",
+            "Requests turned away because of a cap",
+            None,
+            MetricType::Counter,
+        )?;
+        for (port, counters) in &self.ports {
+            let labels = [("port", *port)];
+            let counter = ConstCounter::new(load(&counters.requests_over_cap));
+            counter.encode(turned_away.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file per capability.
 
+mod clocks;
 mod commands;
 mod configuration;
 mod contractor;
@@ -12,5 +13,6 @@ mod kills;
 mod ledger;
 mod metadata;
 mod outbox;
+mod power_loss;
 mod quickstart;
 mod refusals;

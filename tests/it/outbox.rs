@@ -26,8 +26,9 @@ use bbt_domain::{
 };
 use bbt_store::{
     Store, Tx,
+    certificates::NewCertificate,
     contracts::{NewContract, Webhook, contract_add},
-    enrollment::{Enrolling, NewCertificate, NewToken, device_enroll, token_create},
+    enrollment::{Enrolling, NewToken, device_enroll, token_create},
     faults::fault_analyze,
     inquiries::{inquiry_answer, inquiry_list, inquiry_step, inquiry_steps},
     meta::{County, county_create},
@@ -71,6 +72,7 @@ impl Office {
             county,
             rules: Arc::default(),
             changes: Changes::default(),
+            troubles: Arc::default(),
         });
         let sealing = Arc::new(SealingKey::open_or_create(folder.path())?);
         let office = Self { context, clock, sealing, _folder: folder };

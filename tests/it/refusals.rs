@@ -128,7 +128,8 @@ fn twenty_attempts_of_one_peer_are_one_line_a_minute_for_each_cause() -> Result<
         assert_once_a_minute(&told, "enrollment.refused", cause, peer.into(), least);
     }
     assert_eq!(row_counts(&county)?, before);
-    assert_eq!(county.log().matches("cause=\"token_unknown\"").count(), 21, "the log has every attempt");
+    let logged = county.log().matches("cause=\"token_unknown\"").count();
+    assert!((2..=2 * least).contains(&logged), "{logged} lines of two peers in {least} minutes");
     Ok(())
 }
 

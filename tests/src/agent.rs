@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     county::{County, Token},
+    moved_clock::MovedClock,
     program::{self, Running, STOP_DEADLINE, read_log},
 };
 
@@ -52,6 +53,11 @@ impl Agent {
     /// Gives the agent one more environment variable, from the next command on.
     pub fn set_environment(&mut self, key: &str, value: &str) {
         self.environment.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Has the agent run by `clock`, from the next command on.
+    pub fn set_clock(&mut self, clock: &MovedClock) {
+        self.environment.extend(clock.environment().map(|(key, value)| (key.to_owned(), value)));
     }
 
     /// Has another program start the agent, from the next command on: its words, to which those of the agent are

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     contractor_stub::Contractor,
+    moved_clock::MovedClock,
     program::{self, Running, STOP_DEADLINE, read_log},
     wait::{SOON, eventually},
 };
@@ -108,6 +109,11 @@ impl County {
     /// Gives the controller one more environment variable, from the next command on.
     pub fn set_environment(&mut self, key: &str, value: &str) {
         self.environment.push((key.to_owned(), value.to_owned()));
+    }
+
+    /// Has the controller run by `clock`, from the next command on.
+    pub fn set_clock(&mut self, clock: &MovedClock) {
+        self.environment.extend(clock.environment().map(|(key, value)| (key.to_owned(), value)));
     }
 
     /// Starts `serve` and waits until all listeners are ready: on free ports the first time, on the same ones

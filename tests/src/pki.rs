@@ -1,5 +1,7 @@
 //! Certificates that a county must not accept, or only from the right holder.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -7,6 +9,12 @@ use rcgen::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use uuid::Uuid;
+
+use crate::wait::since_1970;
+
+const HOUR: Duration = Duration::from_secs(3_600);
+/// As long as the certificates of a county's devices.
+const HALF_YEAR: Duration = Duration::from_secs(180 * 86_400);
 
 /// What a device shows at the agents' port.
 #[derive(Debug)]
@@ -20,11 +28,11 @@ pub struct Credentials {
 /// When a certificate is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {
-    /// From long ago to far ahead.
+    /// From an hour ago on, for half a year.
     Current,
-    /// It ended years ago.
+    /// It ended half a year ago.
     Expired,
-    /// It begins in many years.
+    /// It begins in half a year.
     NotYet,
 }
 
@@ -123,13 +131,12 @@ fn params(common_name: &str, validity: Validity) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name);
-    let (from, until) = match validity {
-        Validity::Current => (2020, 2120),
-        Validity::Expired => (2020, 2021),
-        Validity::NotYet => (2110, 2120),
+    let now = date_time_ymd(1970, 1, 1) + since_1970().unwrap_or_default();
+    (params.not_before, params.not_after) = match validity {
+        Validity::Current => (now - HOUR, now + HALF_YEAR),
+        Validity::Expired => (now - 2 * HALF_YEAR, now - HALF_YEAR),
+        Validity::NotYet => (now + HALF_YEAR, now + 2 * HALF_YEAR),
     };
-    params.not_before = date_time_ymd(from, 1, 1);
-    params.not_after = date_time_ymd(until, 1, 1);
     params
 }
 

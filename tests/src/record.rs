@@ -3,7 +3,10 @@
 //! Tests compare the two. The county must hold what a device was told is committed, each report once; the
 //! device keeps its decided reports for a day and a half, so its spool tells what it was told.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
 use bbt_domain::seen::Seen;
@@ -11,7 +14,7 @@ use bbt_proto::report::v1 as wire;
 use prost::Message;
 use rusqlite::{Connection, OpenFlags, Row};
 
-use crate::{agent::Agent, county::County};
+use crate::{agent::Agent, county::County, county_store};
 
 /// 16 raw bytes of a device or a run.
 pub type Id = [u8; 16];
@@ -48,7 +51,12 @@ impl CountyRecord {
     /// Reads the record. A report that stands in it twice, or that history holds and the table of seen ones
     /// does not, is an error.
     pub fn read(county: &County) -> Result<Self> {
-        let db = open(&county.data().join("county.db"))?;
+        Self::read_file(&county.data().join(county_store::FILE_NAME))
+    }
+
+    /// The same of a database that nobody writes.
+    pub fn read_file(path: &Path) -> Result<Self> {
+        let db = open(path)?;
         let mut record = Self {
             devices: column(&db, "SELECT id FROM device")?.into_iter().collect(),
             gaps: count(&db, "SELECT count(*) FROM gap")?,
@@ -122,6 +130,8 @@ pub struct Spooled {
     pub kind: wire::Kind,
     /// Its content.
     pub body: Vec<u8>,
+    /// When it was made, by the device's own clock.
+    pub wall_micros: i64,
     /// Whether the controller decided about it.
     pub decided: bool,
 }
@@ -142,7 +152,12 @@ pub fn spool(agent: &Agent) -> Result<BTreeMap<Key, Spooled>> {
         let key = (row.get(0)?, number(row, 1)?);
         let frame = wire::Frame::decode(row.get_ref(3)?.as_blob()?)
             .with_context(|| format!("reading {}", shown(key)))?;
-        let spooled = Spooled { kind: frame.kind(), body: frame.body.to_vec(), decided: row.get(2)? };
+        let spooled = Spooled {
+            kind: frame.kind(),
+            body: frame.body.to_vec(),
+            wall_micros: frame.wall_micros,
+            decided: row.get(2)?,
+        };
         all.insert(key, spooled);
     }
     Ok(all)
@@ -159,6 +174,13 @@ pub fn backlog_but_usage(agent: &Agent) -> Result<u64> {
     let db = open(&agent.state().join("spool/spool.db"))?;
     let usage = wire::Kind::Usage as i32;
     count(&db, &format!("SELECT count(*) FROM frame WHERE decided_micros IS NULL AND kind <> {usage}"))
+}
+
+/// An error when SQLite finds fault with a database.
+pub fn ensure_integrity(path: &Path) -> Result<()> {
+    let finding: String = open(path)?.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    ensure!(finding == "ok", "{}: {finding}", path.display());
+    Ok(())
 }
 
 /// A report in words.
@@ -183,7 +205,7 @@ fn column(db: &Connection, query: &str) -> Result<Vec<Id>> {
     Ok(db.prepare(query)?.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-fn open(path: &std::path::Path) -> Result<Connection> {
+fn open(path: &Path) -> Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db =
         Connection::open_with_flags(path, flags).with_context(|| format!("opening {}", path.display()))?;

@@ -6,7 +6,7 @@ use super::Check;
 use crate::{
     identity::{
         clock::{Clock, Stamp},
-        enroll,
+        hello,
         keystore::Identity,
         trust,
     },
@@ -29,7 +29,7 @@ pub(super) async fn time(
     last_signed_micros: Option<i64>,
 ) -> Check {
     let address = &identity.enrolment_address;
-    let asked = enroll::ask_time(address, identity.root, platform.as_ref(), clock).await;
+    let asked = hello::ask_time(address, identity.root, platform.as_ref(), clock).await;
     let now = clock.stamp();
     if asked.is_err() || !now.signed {
         return time_without_county(last_signed_micros, &now);

@@ -1,8 +1,12 @@
 //! What time it is, on a machine whose clock may say 2010.
 //!
-//! The guarded time is the last time the controller signed plus the monotonic time since. Before the first
-//! signature of a run it is the latest of: the system's clock, the last time ever signed, the start of our own
-//! certificate. It never decides the order of reports; it decides certificates and age.
+//! The guarded time is the last time the controller signed plus the monotonic time since, which counts through
+//! sleep; where the system's clock jumps meanwhile does not matter. Before the first signature of a run it is the
+//! latest of: the system's clock, the last time ever signed, the start of our own certificate, and [`BUILD_MICROS`].
+//! It never decides the order of reports; it decides certificates and age.
+//!
+//! Within a run a signed time that came unasked only moves it on. One that lies behind is a [dispute](Clock::is_disputed),
+//! settled by asking with a nonce ([`super::hello`]); that answer is taken in either direction.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -14,12 +18,30 @@ use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::platform::Platform;
+use crate::platform::{Now, Platform};
 
 use super::trust::{Fingerprint, fingerprint};
 
 /// What a signature of time begins with, so that it can never be taken for another kind of signature.
 const SIGNED_TIME_CONTEXT: &[u8] = b"bbt signed time v1";
+/// The age of this source: 2026-11-01. Moved on with each release.
+const SOURCE_SECS: i64 = 1_793_491_200;
+/// It is never earlier than this: the `SOURCE_DATE_EPOCH` of the build, as reproducible builds have it, or the age
+/// of the source. The time of compilation would make each build another program.
+pub const BUILD_MICROS: i64 = build_secs() * 1_000_000;
+/// Signed times come late by as much as the line is slow, and clocks drift; more than this is another time.
+const DISPUTE_MICROS: i64 = 2 * 60 * 1_000_000;
+
+const fn build_secs() -> i64 {
+    match option_env!("SOURCE_DATE_EPOCH") {
+        Some(text) => match i64::from_str_radix(text, 10) {
+            Ok(secs) if secs > SOURCE_SECS => secs,
+            Ok(_) => SOURCE_SECS,
+            Err(_) => panic!("SOURCE_DATE_EPOCH must be whole seconds since 1970"),
+        },
+        None => SOURCE_SECS,
+    }
+}
 
 /// One reading of all clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +67,18 @@ pub struct Clock {
 struct Guard {
     floor_micros: i64,
     anchor: Option<Anchor>,
+    disputed: bool,
+}
+
+impl Guard {
+    fn guarded_micros(&self, now: Now) -> i64 {
+        match self.anchor {
+            Some(anchor) => {
+                anchor.signed_micros.saturating_add(now.mono_micros.saturating_sub(anchor.mono_micros))
+            }
+            None => now.wall_micros.max(self.floor_micros),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +90,8 @@ struct Anchor {
 impl Clock {
     /// A clock that knows nothing yet but the system's.
     pub fn new(platform: Arc<dyn Platform>) -> Clock {
-        Clock { platform, guard: Mutex::new(Guard { floor_micros: i64::MIN, anchor: None }) }
+        let guard = Guard { floor_micros: BUILD_MICROS, anchor: None, disputed: false };
+        Clock { platform, guard: Mutex::new(guard) }
     }
 
     /// It cannot be earlier than this.
@@ -65,26 +100,41 @@ impl Clock {
         guard.floor_micros = guard.floor_micros.max(micros);
     }
 
-    /// The controller has just signed this time.
+    /// The controller has signed this time, unasked. The first of a run is taken as it is.
     pub fn accept(&self, signed_micros: i64) {
+        let now = self.platform.now();
+        let mut guard = self.guard();
+        let ahead_micros = match guard.anchor {
+            Some(_) => guard.guarded_micros(now).saturating_sub(signed_micros),
+            None => 0,
+        };
+        guard.disputed = ahead_micros > DISPUTE_MICROS;
+        if ahead_micros <= 0 {
+            guard.anchor = Some(Anchor { signed_micros, mono_micros: now.mono_micros });
+        }
+    }
+
+    /// The controller has signed this time for a nonce of ours, just now.
+    pub fn accept_answer(&self, signed_micros: i64) {
         let mono_micros = self.platform.now().mono_micros;
-        self.guard().anchor = Some(Anchor { signed_micros, mono_micros });
+        let mut guard = self.guard();
+        guard.anchor = Some(Anchor { signed_micros, mono_micros });
+        guard.disputed = false;
+    }
+
+    /// Whether the controller's last signed time lies behind what was believed, so that it should be asked.
+    pub fn is_disputed(&self) -> bool {
+        self.guard().disputed
     }
 
     /// All clocks, read together.
     pub fn stamp(&self) -> Stamp {
         let now = self.platform.now();
         let guard = self.guard();
-        let guarded_micros = match guard.anchor {
-            Some(anchor) => {
-                anchor.signed_micros.saturating_add(now.mono_micros.saturating_sub(anchor.mono_micros))
-            }
-            None => now.wall_micros.max(guard.floor_micros),
-        };
         Stamp {
             wall_micros: now.wall_micros,
             mono_micros: now.mono_micros,
-            guarded_micros,
+            guarded_micros: guard.guarded_micros(now),
             signed: guard.anchor.is_some(),
         }
     }
@@ -214,4 +264,76 @@ fn verify(public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Tim
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, public_key)
         .verify(message, signature)
         .map_err(|_| TimeError::WrongSignature)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::platform::{Roots, fake::FakePlatform};
+
+    const HOUR: i64 = 3_600 * 1_000_000;
+    const DECADE: i64 = 10 * 365 * 24 * HOUR;
+    const SIGNED: i64 = BUILD_MICROS + DECADE;
+
+    fn clock() -> (Arc<FakePlatform>, Clock) {
+        let platform = Arc::new(FakePlatform::new(Roots::under(Path::new("/nowhere")), 1));
+        (platform.clone(), Clock::new(platform))
+    }
+
+    fn jump(platform: &FakePlatform, micros: i64) {
+        let now = platform.now();
+        platform.set_now(Now { wall_micros: now.wall_micros + micros, ..now });
+    }
+
+    #[test]
+    fn before_the_first_signed_time_it_is_the_latest_of_all_that_is_known() {
+        let (platform, clock) = clock();
+        platform.set_now(Now { wall_micros: 0, mono_micros: 0 });
+        assert_eq!(clock.stamp().guarded_micros, BUILD_MICROS, "1970 is before this program");
+        clock.raise_floor(BUILD_MICROS + HOUR);
+        clock.raise_floor(BUILD_MICROS);
+        assert_eq!(clock.stamp().guarded_micros, BUILD_MICROS + HOUR);
+        jump(&platform, BUILD_MICROS + DECADE);
+        assert_eq!(clock.stamp().guarded_micros, BUILD_MICROS + DECADE);
+        assert!(!clock.stamp().signed);
+    }
+
+    #[test]
+    fn after_a_signed_time_jumps_of_the_systems_clock_do_not_matter_and_sleep_counts() {
+        let (platform, clock) = clock();
+        clock.accept(SIGNED);
+        for micros in [-DECADE, 2 * DECADE, -HOUR] {
+            jump(&platform, micros);
+            assert_eq!(clock.stamp().guarded_micros, SIGNED);
+        }
+        platform.advance(Duration::from_secs(3_600));
+        assert_eq!(clock.stamp().guarded_micros, SIGNED + HOUR);
+    }
+
+    #[test]
+    fn a_signed_time_that_came_unasked_moves_it_on_and_never_back() {
+        let (_, clock) = clock();
+        for (signed, guarded, disputed) in [
+            (SIGNED, SIGNED, false),
+            (SIGNED + HOUR, SIGNED + HOUR, false),
+            (SIGNED + HOUR - DISPUTE_MICROS, SIGNED + HOUR, false),
+            (SIGNED, SIGNED + HOUR, true),
+        ] {
+            clock.accept(signed);
+            assert_eq!((clock.stamp().guarded_micros, clock.is_disputed()), (guarded, disputed));
+        }
+    }
+
+    #[test]
+    fn an_answer_to_our_nonce_is_taken_in_either_direction_and_settles_a_dispute() {
+        let (_, clock) = clock();
+        clock.accept(SIGNED);
+        clock.accept(SIGNED - DECADE);
+        for signed in [SIGNED - DECADE, SIGNED + DECADE] {
+            clock.accept_answer(signed);
+            assert_eq!((clock.stamp().guarded_micros, clock.is_disputed()), (signed, false));
+        }
+    }
 }

@@ -11,14 +11,17 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 use x509_parser::prelude::{FromDer, GeneralName, ParsedExtension, X509Certificate};
 
-use super::trust::{Fingerprint, fingerprint};
+use super::{
+    next,
+    trust::{Fingerprint, fingerprint},
+};
 use crate::{
     folder::{self, Folder},
     uplink::address::Address,
 };
 
-const KEY_FILE: &str = "key.pem";
-const CHAIN_FILE: &str = "chain.pem";
+pub(super) const KEY_FILE: &str = "key.pem";
+pub(super) const CHAIN_FILE: &str = "chain.pem";
 const DEVICE_FILE: &str = "device.json";
 
 /// All the device knows about itself and its county.
@@ -100,36 +103,44 @@ pub fn is_enrolled(state: &Folder) -> bool {
     state.identity().join(DEVICE_FILE).exists()
 }
 
-/// Reads the whole identity.
+/// Reads the whole identity, in the middle of an exchange too ([`next`]).
 pub fn load(state: &Folder) -> Result<Identity, IdentityError> {
     let folder = state.identity();
-    let device_path = folder.join(DEVICE_FILE);
-    if !device_path.exists() {
-        return Err(IdentityError::NotEnrolled(device_path));
-    }
-    let damaged = |name: &str, what: String| IdentityError::Damaged {
-        path: folder.join(name),
-        what,
-        folder: folder.clone(),
-    };
-    let device: DeviceFile = serde_json::from_slice(&read(&device_path)?)
-        .map_err(|error| damaged(DEVICE_FILE, error.to_string()))?;
-    let chain = CertificateDer::pem_slice_iter(&read(&folder.join(CHAIN_FILE))?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| damaged(CHAIN_FILE, error.to_string()))?;
-    let key = PrivatePkcs8KeyDer::from_pem_slice(&read(&folder.join(KEY_FILE))?)
-        .map_err(|error| damaged(KEY_FILE, error.to_string()))?;
+    let device = read_device(&folder)?;
+    let (chain, key) = (read_chain(&folder)?, read_key(&folder)?);
+    let fits = |key: &PrivatePkcs8KeyDer<'_>| chain.first().is_some_and(|own| fits(key, own));
+    let moving = if fits(&key) { None } else { read_key(&next::folder(state)).ok().filter(|key| fits(key)) };
+    identity(&folder, device, chain, moving.unwrap_or(key))
+}
+
+/// Reads the identity as it will be with another certificate and its key.
+pub(super) fn load_with(
+    state: &Folder,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivatePkcs8KeyDer<'static>,
+) -> Result<Identity, IdentityError> {
+    let folder = state.identity();
+    identity(&folder, read_device(&folder)?, chain, key)
+}
+
+fn identity(
+    folder: &Path,
+    device: DeviceFile,
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivatePkcs8KeyDer<'static>,
+) -> Result<Identity, IdentityError> {
     let (Some(own), Some(root)) = (chain.first(), chain.last()) else {
-        return Err(damaged(CHAIN_FILE, "it is empty".to_owned()));
+        return Err(damaged(folder, CHAIN_FILE, "it is empty".to_owned()));
     };
     let valid_secs = match X509Certificate::from_der(own) {
         Ok((_, certificate)) => {
             (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp())
         }
-        Err(error) => return Err(damaged(CHAIN_FILE, error.to_string())),
+        Err(error) => return Err(damaged(folder, CHAIN_FILE, error.to_string())),
     };
-    let address =
-        |text: &String| text.parse::<Address>().map_err(|error| damaged(DEVICE_FILE, error.to_string()));
+    let address = |text: &String| {
+        text.parse::<Address>().map_err(|error| damaged(folder, DEVICE_FILE, error.to_string()))
+    };
     Ok(Identity {
         device_id: device.device_id,
         trust_domain: device.trust_domain,
@@ -138,22 +149,49 @@ pub fn load(state: &Folder) -> Result<Identity, IdentityError> {
         agent_addresses: device.agent_addresses.iter().map(address).collect::<Result<_, _>>()?,
         root: fingerprint(root),
         valid_secs,
-        key: key.clone_key(),
+        key,
         chain,
     })
 }
 
-/// The device's key: the one on disk, or a new one that is on disk when this returns.
-pub(super) fn key_or_new(state: &Folder) -> Result<KeyPair, IdentityError> {
-    let folder = state.identity();
-    let path = folder.join(KEY_FILE);
-    let damaged =
-        |what: String| IdentityError::Damaged { path: folder.join(KEY_FILE), what, folder: folder.clone() };
-    if path.exists() {
-        let pem = String::from_utf8(read(&path)?).map_err(|error| damaged(error.to_string()))?;
-        return KeyPair::from_pem(&pem).map_err(|error| damaged(error.to_string()));
+fn read_device(folder: &Path) -> Result<DeviceFile, IdentityError> {
+    let path = folder.join(DEVICE_FILE);
+    if !path.exists() {
+        return Err(IdentityError::NotEnrolled(path));
     }
-    let key = KeyPair::generate().map_err(|error| damaged(error.to_string()))?;
+    serde_json::from_slice(&read(&path)?).map_err(|error| damaged(folder, DEVICE_FILE, error.to_string()))
+}
+
+/// The certificates in a folder.
+pub(super) fn read_chain(folder: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    CertificateDer::pem_slice_iter(&read(&folder.join(CHAIN_FILE))?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| damaged(folder, CHAIN_FILE, error.to_string()))
+}
+
+/// The key in a folder.
+pub(super) fn read_key(folder: &Path) -> Result<PrivatePkcs8KeyDer<'static>, IdentityError> {
+    PrivatePkcs8KeyDer::from_pem_slice(&read(&folder.join(KEY_FILE))?)
+        .map_err(|error| damaged(folder, KEY_FILE, error.to_string()))
+}
+
+/// Whether a certificate was made for this key.
+pub(super) fn fits(key: &PrivatePkcs8KeyDer<'_>, certificate: &CertificateDer<'_>) -> bool {
+    let (Ok(key), Ok((_, certificate))) = (KeyPair::try_from(key), X509Certificate::from_der(certificate))
+    else {
+        return false;
+    };
+    certificate.public_key().subject_public_key.data.as_ref() == key.public_key_raw()
+}
+
+/// The key in a folder, or a new one that is on disk when this returns.
+pub(super) fn key_or_new(folder: &Path) -> Result<KeyPair, IdentityError> {
+    let path = folder.join(KEY_FILE);
+    let damaged = |error: rcgen::Error| damaged(folder, KEY_FILE, error.to_string());
+    if path.exists() {
+        return KeyPair::try_from(&read_key(folder)?).map_err(damaged);
+    }
+    let key = KeyPair::generate().map_err(damaged)?;
     write(&path, key.serialize_pem().as_bytes())?;
     Ok(key)
 }
@@ -161,8 +199,7 @@ pub(super) fn key_or_new(state: &Folder) -> Result<KeyPair, IdentityError> {
 /// Writes what enrolment brought; the device is enrolled when the last file is there.
 pub(super) fn store(state: &Folder, granted: &Granted) -> Result<(), IdentityError> {
     let folder = state.identity();
-    let chain: String = granted.chain.iter().map(|der| certificate_pem(der)).collect();
-    write(&folder.join(CHAIN_FILE), chain.as_bytes())?;
+    write_chain(&folder, &granted.chain)?;
     let device = DeviceFile {
         device_id: granted.device_id,
         trust_domain: granted.trust_domain.clone(),
@@ -170,13 +207,40 @@ pub(super) fn store(state: &Folder, granted: &Granted) -> Result<(), IdentityErr
         enrolment_address: granted.enrolment_address.to_string(),
         agent_addresses: granted.agent_addresses.iter().map(Address::to_string).collect(),
     };
+    write_device(&folder, &device)
+}
+
+/// Where to report and for which school, as the county has it now.
+pub(super) fn move_to(
+    state: &Folder,
+    agent_addresses: &[Address],
+    school_name: &str,
+) -> Result<(), IdentityError> {
+    let folder = state.identity();
+    let mut device = read_device(&folder)?;
+    device.agent_addresses = agent_addresses.iter().map(Address::to_string).collect();
+    school_name.clone_into(&mut device.school_name);
+    write_device(&folder, &device)
+}
+
+/// Writes a chain into a folder.
+pub(super) fn write_chain(folder: &Path, chain: &[Vec<u8>]) -> Result<(), IdentityError> {
+    let pem: String = chain.iter().map(|der| certificate_pem(der)).collect();
+    write(&folder.join(CHAIN_FILE), pem.as_bytes())
+}
+
+fn write_device(folder: &Path, device: &DeviceFile) -> Result<(), IdentityError> {
     let path = folder.join(DEVICE_FILE);
-    let json = serde_json::to_vec_pretty(&device).map_err(|error| IdentityError::File {
+    let json = serde_json::to_vec_pretty(device).map_err(|error| IdentityError::File {
         doing: "write",
         path: path.clone(),
         source: error.into(),
     })?;
     write(&path, &json)
+}
+
+fn damaged(folder: &Path, name: &str, what: String) -> IdentityError {
+    IdentityError::Damaged { path: folder.join(name), what, folder: folder.to_owned() }
 }
 
 /// The one URI name of a certificate, if it is a device's: `spiffe://<trust domain>/device/<uuid>`.
@@ -242,8 +306,8 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let state = Folder::at(temp.path());
         state.prepare().unwrap();
-        let first = key_or_new(&state).unwrap();
-        let second = key_or_new(&state).unwrap();
+        let first = key_or_new(&state.identity()).unwrap();
+        let second = key_or_new(&state.identity()).unwrap();
         assert_eq!(first.public_key_raw(), second.public_key_raw());
         assert!(!is_enrolled(&state));
         assert!(matches!(load(&state), Err(IdentityError::NotEnrolled(_))));

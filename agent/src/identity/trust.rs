@@ -1,8 +1,12 @@
 //! Whom the device trusts: servers whose chain ends at one root certificate, known by its SHA-256.
 //!
 //! The only place that names the cryptography provider. TLS 1.3 alone, no resumption, no system roots.
+//!
+//! The agents' listener is judged at the guarded time. The enrolment listener is where a device learns the time, so
+//! its certificates are judged without a clock, and in nothing else more kindly: root, chain and name must hold at a
+//! moment inside all validities, and whoever takes the time from it then holds [`valid_at`] against that time.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
 use ring::digest;
 use rustls::{
@@ -14,6 +18,7 @@ use rustls::{
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{Identity, clock::Clock};
 
@@ -69,9 +74,9 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// TLS to the enrolment listener: the server proves itself, the device does not yet.
+/// TLS to the enrolment listener: the server proves itself, at whatever time; the device does not yet.
 pub fn enrolment_config(root: Fingerprint, clock: Arc<Clock>) -> Result<Arc<ClientConfig>, Error> {
-    let config = builder(root, clock)?.with_no_client_auth();
+    let config = builder(root, Judge::Clockless, clock)?.with_no_client_auth();
     Ok(finish(config))
 }
 
@@ -81,19 +86,20 @@ pub fn device_config(identity: &Identity, clock: Arc<Clock>) -> Result<Arc<Clien
     let mut chain = identity.chain.clone();
     chain.truncate(chain.len().saturating_sub(1).max(1));
     let key = PrivateKeyDer::Pkcs8(identity.key.clone_key());
-    let config = builder(identity.root, clock)?.with_client_auth_cert(chain, key)?;
+    let config = builder(identity.root, Judge::ByClock, clock)?.with_client_auth_cert(chain, key)?;
     Ok(finish(config))
 }
 
 fn builder(
     root: Fingerprint,
+    judge: Judge,
     clock: Arc<Clock>,
 ) -> Result<rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>, Error> {
     let provider = provider();
     Ok(ClientConfig::builder_with_details(provider.clone(), clock)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedRoot { root, provider })))
+        .with_custom_certificate_verifier(Arc::new(PinnedRoot { root, judge, provider })))
 }
 
 fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
@@ -102,11 +108,33 @@ fn finish(mut config: ClientConfig) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// Accepts a server whose certificate carries the exact name asked for and chains, at the guarded time, to the
-/// one root with this fingerprint, which the server sends along.
+/// Whether every certificate of the chain is good at this moment, in seconds since 1970.
+pub(super) fn valid_at(chain: &[CertificateDer<'_>], secs: i64) -> bool {
+    chain.iter().all(|der| validity(der).is_some_and(|(from, until)| (from..=until).contains(&secs)))
+}
+
+/// First and last second.
+fn validity(der: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+/// When validity is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judge {
+    /// At the guarded time.
+    ByClock,
+    /// When the last of the certificates began; where there is a moment at which all are good, this is one.
+    Clockless,
+}
+
+/// Accepts a server whose certificate carries the exact name asked for and chains to the one root with this
+/// fingerprint, which the server sends along.
 #[derive(Debug)]
 struct PinnedRoot {
     root: Fingerprint,
+    judge: Judge,
     provider: Arc<CryptoProvider>,
 }
 
@@ -114,6 +142,12 @@ impl PinnedRoot {
     fn algorithms(&self) -> &rustls::crypto::WebPkiSupportedAlgorithms {
         &self.provider.signature_verification_algorithms
     }
+}
+
+fn latest_start(end_entity: &CertificateDer<'_>, intermediates: &[CertificateDer<'_>]) -> Option<UnixTime> {
+    let starts = std::iter::once(end_entity).chain(intermediates).map(|der| Some(validity(der)?.0));
+    let latest = starts.collect::<Option<Vec<i64>>>()?.into_iter().max()?;
+    Some(UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(latest).ok()?)))
 }
 
 impl ServerCertVerifier for PinnedRoot {
@@ -129,12 +163,17 @@ impl ServerCertVerifier for PinnedRoot {
             .iter()
             .find(|certificate| fingerprint(certificate) == self.root)
             .ok_or(Error::InvalidCertificate(CertificateError::UnknownIssuer))?;
+        let at = match self.judge {
+            Judge::ByClock => now,
+            Judge::Clockless => latest_start(end_entity, intermediates)
+                .ok_or(Error::InvalidCertificate(CertificateError::BadEncoding))?,
+        };
         let mut roots = RootCertStore::empty();
         roots.add(root.clone().into_owned())?;
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
             .build()
             .map_err(|error| Error::General(error.to_string()))?
-            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, at)
     }
 
     fn verify_tls12_signature(

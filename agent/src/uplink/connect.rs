@@ -14,7 +14,7 @@ use std::{
 };
 
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
+use rustls::{ClientConfig, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -44,6 +44,8 @@ pub struct Connection {
     pub channel: Channel,
     /// The peer that answered.
     pub peer: SocketAddr,
+    /// The certificates that it proved itself by, its own first.
+    pub peer_chain: Vec<CertificateDer<'static>>,
     witness: Witness,
 }
 
@@ -96,13 +98,14 @@ impl Connection {
             source,
         })?;
         let stream = secure(address, tls, tcp).await?;
+        let peer_chain = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
         let witness = Witness::default();
         let watched = Watched { stream, witness: witness.clone() };
         let channel = speak(address, watched).await.map_err(|error| match witness.seen() {
             Some(source) => ConnectError::Tls { address: address.clone(), source },
             None => ConnectError::Handshake { address: address.clone(), source: Box::new(error) },
         })?;
-        Ok(Connection { channel, peer, witness })
+        Ok(Connection { channel, peer, peer_chain, witness })
     }
 
     /// The TLS error that ended the connection, if one did.

@@ -24,7 +24,7 @@ use self::{
     refusal::Refusal,
     session::{End, News, Setting},
 };
-use crate::platform::Platform;
+use crate::{identity::upkeep::Credentials, platform::Platform};
 
 /// How contact with the controller stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,14 @@ impl Default for Link {
     }
 }
 
-/// Keeps contact until it is dropped. How it stands is told to `link`.
-pub async fn run(setting: Setting, platform: Arc<dyn Platform>, link: watch::Sender<Link>) {
+/// Keeps contact until it is dropped, with the credentials in force at each attempt; when they are announced anew,
+/// an attempt is made at once. How contact stands is told to `link`.
+pub async fn run(
+    setting: Setting,
+    mut credentials: watch::Receiver<Arc<Credentials>>,
+    platform: Arc<dyn Platform>,
+    link: watch::Sender<Link>,
+) {
     let chance = || {
         let mut random = [0; 8];
         platform.random(&mut random);
@@ -78,11 +84,21 @@ pub async fn run(setting: Setting, platform: Arc<dyn Platform>, link: watch::Sen
     loop {
         let since_wall_micros = platform.now().wall_micros;
         link.send_modify(|link| link.phase = Phase::Waiting { pause, since_wall_micros });
-        tokio::time::sleep(pause).await;
-        let Some(end) = try_addresses(&setting, &platform, &link).await else {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => (),
+            Ok(()) = credentials.changed() => (),
+        }
+        let in_force = credentials.borrow_and_update().clone();
+        let Some(end) = try_addresses(&setting, &in_force, &platform, &link).await else {
             tracing::error!("the identity names no address to report to; enrol this device again");
             return;
         };
+        let window_secs = setting.spool.contact().await.unwrap_or_default().window_secs;
+        if credentials.has_changed().unwrap_or(false) {
+            // What was said to the credentials of before says nothing about these.
+            pause = Duration::ZERO;
+            continue;
+        }
         let said = link.borrow().refusal.as_ref().map(|refusal| refusal.code);
         if said == Some(end.refusal.code) {
             tracing::debug!(code = end.refusal.code, "{}", end.refusal);
@@ -93,7 +109,6 @@ pub async fn run(setting: Setting, platform: Arc<dyn Platform>, link: watch::Sen
             Some(pause) => pause,
             None if end.progress => {
                 backoff.succeeded();
-                let window_secs = setting.spool.contact().await.unwrap_or_default().window_secs;
                 backoff::after_stream(window_secs, chance())
             }
             None => backoff.failed(chance()),
@@ -105,11 +120,12 @@ pub async fn run(setting: Setting, platform: Arc<dyn Platform>, link: watch::Sen
 /// Tries the addresses in their order until one is connected. None if there are none.
 async fn try_addresses(
     setting: &Setting,
+    credentials: &Credentials,
     platform: &Arc<dyn Platform>,
     link: &watch::Sender<Link>,
 ) -> Option<End> {
     let mut last = None;
-    for address in &setting.identity.agent_addresses {
+    for address in &credentials.identity.agent_addresses {
         link.send_modify(|link| link.phase = Phase::Connecting { address: address.clone() });
         let tell = |news| match news {
             News::Greeted => {
@@ -123,7 +139,7 @@ async fn try_addresses(
             // Whoever shows the backlog looks again.
             News::Decided => link.send_modify(|_| ()),
         };
-        let end = session::run(setting, address, &tell).await;
+        let end = session::run(setting, credentials, address, &tell).await;
         if end.connected {
             return Some(end);
         }

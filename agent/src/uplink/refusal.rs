@@ -34,14 +34,17 @@ pub enum Patience {
     Usual,
     /// A person has to act.
     Person,
+    /// The controller said when.
+    Told(Duration),
 }
 
 impl Patience {
-    /// A pause that a person's work is worth; `unit` is random in 0..1.
+    /// A pause that a person's work is worth, or that was asked for; `unit` is random in 0..1.
     pub fn pause(self, unit: f64) -> Option<Duration> {
         match self {
             Patience::Usual => None,
             Patience::Person => Some(PERSON_PAUSE + PERSON_SPREAD.mul_f64(unit)),
+            Patience::Told(pause) => Some(pause),
         }
     }
 }
@@ -54,6 +57,15 @@ impl Refusal {
 
     fn person(code: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Refusal {
         Refusal { patience: Patience::Person, ..Refusal::passing(code, problem, remedy) }
+    }
+
+    /// Of an answer that no controller should give.
+    pub fn broken(address: &Address, what: &str) -> Refusal {
+        Refusal::passing(
+            "contract_broken",
+            format!("the controller {address} {what}"),
+            "check that it is a bbt-controller of a fitting version",
+        )
     }
 
     /// Of a connection that did not come about.
@@ -99,7 +111,7 @@ impl Refusal {
             AlertDescription::CertificateExpired => Refusal::person(
                 "certificate_expired",
                 format!("the controller {address} says that this device's certificate has expired"),
-                "check both clocks; else remove the identity folder and enrol this device again",
+                "the agent proves its key and gets a new one by itself; `bbt-agent status` says how that stands",
             ),
             AlertDescription::UnknownCA
             | AlertDescription::BadCertificate
@@ -140,7 +152,7 @@ impl Refusal {
             | CertificateError::NotValidYetContext { .. } => Refusal::passing(
                 "time_wrong",
                 format!("the certificate of {address} is not valid at the time this device has"),
-                "check the clock of this device and of the controller",
+                "the agent asks the county for the time by itself; if it stays so, check the controller's clock and certificate",
             ),
             other => Refusal::person(
                 "controller_untrusted",
@@ -160,10 +172,35 @@ impl Refusal {
                 format!("the controller {address} is older than this agent and does not understand it"),
                 "update the controller first; until then reports are kept here",
             ),
+            (_, Some("certificate_superseded")) => Refusal::person(
+                "certificate_superseded",
+                format!("the controller {address} knows a newer certificate of this device"),
+                "the agent uses the newer one or gets another by itself; `bbt-agent status` says how that stands",
+            ),
+            (_, Some("certificate_unknown")) => Refusal::person(
+                "certificate_unknown",
+                format!("the controller {address} has no record of this device's certificate"),
+                "if it was restored from an old backup, restore a newer one; else remove the identity folder and enrol this device again",
+            ),
+            (_, Some("request_invalid")) => Refusal::person(
+                "request_invalid",
+                format!("the controller {address} finds the request faulty"),
+                "update agent and controller to fitting versions; the controller's log says what it found",
+            ),
+            (_, Some("proof_wrong")) => Refusal::person(
+                "proof_wrong",
+                format!("the controller {address} does not take the proof of this device's key"),
+                "remove the identity folder and enrol this device again",
+            ),
+            (_, Some("clock_guard")) => Refusal::passing(
+                "clock_guard",
+                format!("the controller {address} doubts its own clock, so it signs nothing"),
+                "set its clock, then run `bbt-controller clock accept` there",
+            ),
             (Code::Unimplemented, _) => Refusal::person(
                 "not_a_controller",
-                format!("{address} does not offer the report service"),
-                "check that the address is that of the agents' listener",
+                format!("{address} does not offer what was asked of it ({})", status.message()),
+                "check that the address is that of the right listener, and that the controller is no older than this agent",
             ),
             (Code::Unauthenticated, _) => Refusal::person(
                 "not_authenticated",

@@ -9,7 +9,6 @@ use bbt_proto::{
     report::v1::{self as wire, report_service_client::ReportServiceClient, stream_request, stream_response},
 };
 use prost::Message;
-use rustls::ClientConfig;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
@@ -26,8 +25,8 @@ use super::{
 use crate::{
     configuration::Inlet,
     identity::{
-        Identity,
         clock::{Clock, TimeSigner},
+        upkeep::Credentials,
     },
     spool::{FrameKey, Handle, Origin, SpoolError},
 };
@@ -48,10 +47,6 @@ pub type FullStateRequest = oneshot::Sender<u64>;
 /// What a stream needs to know; the same for all streams of a run.
 #[derive(Debug)]
 pub struct Setting {
-    /// Who we are and whom we trust.
-    pub identity: Identity,
-    /// The secure connection.
-    pub tls: Arc<ClientConfig>,
     /// The time.
     pub clock: Arc<Clock>,
     /// What waits.
@@ -89,15 +84,20 @@ pub enum News {
 }
 
 /// Runs one stream until it ends, telling the news.
-pub async fn run(setting: &Setting, address: &Address, tell: &(dyn Fn(News) + Sync)) -> End {
-    let connection = match Connection::open(address, setting.tls.clone()).await {
+pub async fn run(
+    setting: &Setting,
+    credentials: &Credentials,
+    address: &Address,
+    tell: &(dyn Fn(News) + Sync),
+) -> End {
+    let connection = match Connection::open(address, credentials.tls.clone()).await {
         Ok(connection) => connection,
         Err(error) => {
             return End { refusal: Refusal::of_connect(&error), progress: false, connected: false };
         }
     };
     let mut progress = false;
-    let ended = stream(setting, &connection, &mut progress, tell).await;
+    let ended = stream(setting, credentials, &connection, &mut progress, tell).await;
     let refusal = match (ended, connection.tls_error()) {
         (_, Some(error)) => Refusal::of_tls(address, &error),
         (Ended::Status(status), None) => Refusal::of_status(address, &status),
@@ -107,11 +107,7 @@ pub async fn run(setting: &Setting, address: &Address, tell: &(dyn Fn(News) + Sy
         (Ended::Silent(what), None) => {
             Refusal::passing("silent", format!("the controller {address} {what}"), WAIT)
         }
-        (Ended::Broken(what), None) => Refusal::passing(
-            "contract_broken",
-            format!("the controller {address} {what}"),
-            "check that it is a bbt-controller of a fitting version",
-        ),
+        (Ended::Broken(what), None) => Refusal::broken(address, what),
         (Ended::Spool(error), None) => {
             Refusal::passing("spool_stopped", error.to_string(), "restart the agent")
         }
@@ -145,11 +141,12 @@ impl From<SpoolError> for Ended {
 
 async fn stream(
     setting: &Setting,
+    credentials: &Credentials,
     connection: &Connection,
     progress: &mut bool,
     tell: &(dyn Fn(News) + Sync),
 ) -> Ended {
-    match open(setting, connection).await {
+    match open(setting, credentials, connection).await {
         Ok(mut open) => {
             tell(News::Greeted);
             match open.serve(setting, progress, tell).await {
@@ -174,7 +171,11 @@ struct OpenStream {
 }
 
 /// Greeting and welcome.
-async fn open(setting: &Setting, connection: &Connection) -> Result<OpenStream, Ended> {
+async fn open(
+    setting: &Setting,
+    credentials: &Credentials,
+    connection: &Connection,
+) -> Result<OpenStream, Ended> {
     let (up, requests) = mpsc::channel(REQUESTS_WAITING);
     let backlog = setting.spool.summary().await?.backlog_total();
     let stamp = setting.clock.stamp();
@@ -205,7 +206,7 @@ async fn open(setting: &Setting, connection: &Connection) -> Result<OpenStream, 
     let Some(stream_response::Body::Welcome(welcome)) = welcome.and_then(|response| response.body) else {
         return Err(Ended::Broken("did not begin with a welcome"));
     };
-    let identity = &setting.identity;
+    let identity = &credentials.identity;
     let signer = TimeSigner::from_chain(&welcome.signer_chain, &identity.root, &identity.trust_domain)
         .inspect_err(|error| tracing::warn!("the controller's signed time is not used: {error}"))
         .ok();

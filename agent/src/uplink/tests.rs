@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::{
     VERSION, configuration,
-    identity::{Identity, clock::Clock, trust},
+    identity::{Identity, clock::Clock},
     platform::{Roots, fake::FakePlatform},
     spool::{Amount, Class, Draft, Handle, Limits, Origin},
     testing::{Act, Controller, County},
@@ -44,9 +44,7 @@ impl Device {
         let (full_state, mut asked) = mpsc::channel::<FullStateRequest>(1);
         let (tell, link) = watch::channel(Link::default());
         let setting = Setting {
-            tls: trust::device_config(&identity, clock.clone()).unwrap(),
-            identity,
-            clock,
+            clock: clock.clone(),
             spool: spool.clone(),
             origin,
             evidence: Vec::new(),
@@ -54,7 +52,8 @@ impl Device {
             configuration: configuration::channel(0).0,
             full_state,
         };
-        tokio::spawn(run(setting, platform.clone(), tell));
+        let credentials = Arc::new(Credentials::new(identity, &clock).unwrap());
+        tokio::spawn(run(setting, watch::Sender::new(credentials).subscribe(), platform.clone(), tell));
         let states = spool.clone();
         tokio::spawn(async move {
             while let Some(answer) = asked.recv().await {

@@ -77,6 +77,8 @@ pub enum Act {
     DeviceRevoke,
     /// Present a token and be recorded as a device.
     DeviceEnroll,
+    /// Get a certificate signed: by a token, or by an earlier certificate of one's own.
+    CertificateTake,
     /// Deliver a device's own reports.
     ReportDeliver,
     /// Read the audit.
@@ -115,6 +117,8 @@ pub enum Act {
     LessonsExtend,
     /// Take a device's own configuration, with its secrets, and say what came of it.
     ConfigurationTake,
+    /// See what is wrong with the controller itself.
+    TroubleRead,
 }
 
 /// Whether `actor` may do `act`.
@@ -125,6 +129,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
             act,
             Act::ReportDeliver
                 | Act::DeviceEnroll
+                | Act::CertificateTake
                 | Act::FaultDecide
                 | Act::CaseDecide
                 | Act::LessonsExtend
@@ -144,7 +149,9 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::SetWrite
                 | Act::LessonsExtend
         ),
-        Actor::Device(_) => matches!(act, Act::ReportDeliver | Act::ConfigurationTake),
+        Actor::Device(_) => {
+            matches!(act, Act::ReportDeliver | Act::CertificateTake | Act::ConfigurationTake)
+        }
         Actor::User { role: Role::CountyAdmin, .. } => matches!(
             act,
             Act::FleetRead
@@ -164,8 +171,11 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::CaseSettle
                 | Act::UsageRead
                 | Act::ConfigurationWrite
+                | Act::TroubleRead
         ),
-        Actor::Anonymous => matches!(act, Act::DeviceEnroll | Act::SessionUse),
+        Actor::Anonymous => {
+            matches!(act, Act::DeviceEnroll | Act::CertificateTake | Act::SessionUse)
+        }
     }
 }
 
@@ -174,9 +184,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_delivers_its_reports_takes_its_configuration_and_does_nothing_else() {
+    fn a_device_delivers_its_reports_takes_its_certificate_and_configuration_and_does_nothing_else() {
         let device = Actor::Device(DeviceId::from_bytes([1; 16]));
-        assert!(may(&device, Act::ReportDeliver) && may(&device, Act::ConfigurationTake));
+        for act in [Act::ReportDeliver, Act::CertificateTake, Act::ConfigurationTake] {
+            assert!(may(&device, act), "{act:?}");
+        }
         assert!(!may(&Actor::Local, Act::ConfigurationTake), "secrets are opened for their device alone");
         for act in [Act::FleetRead, Act::TokenCreate, Act::DeviceRevoke, Act::AuditRead, Act::UserWrite] {
             assert!(!may(&device, act), "{act:?}");

@@ -11,8 +11,8 @@ use crate::{
     usage::slots::Slot,
 };
 
-/// When a report is sent and what may be dropped first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+/// When a report is sent and what may be dropped first; the most urgent is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// At once, dropped last.

@@ -99,6 +99,9 @@ pub(super) async fn status(folder: &DataFolder, output: Output) -> Result<(), Fa
     ] {
         println!("{label:<26}{}", cell(key, &status[key]));
     }
+    for trouble in status["troubles"].as_array().into_iter().flatten() {
+        println!("TROUBLE since {}: {}", cell("", &trouble["since"]), cell("", &trouble["sentence"]));
+    }
     Ok(())
 }
 

@@ -65,6 +65,11 @@ pub fn report(index: usize, frame: wire::Frame) -> Result<Report, BrokenFrame> {
     })
 }
 
+/// The class by which a batch gets room.
+pub fn most_urgent(batch: &wire::Batch) -> Class {
+    batch.frames.iter().map(|frame| class(frame.class)).min().unwrap_or(Class::History)
+}
+
 fn class(code: i32) -> Class {
     match wire::Class::try_from(code) {
         Ok(wire::Class::Urgent) => Class::Urgent,

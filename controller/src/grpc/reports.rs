@@ -4,10 +4,7 @@
 //! the verdicts. Between them at most [`UNDECIDED_BATCHES`] wait, so a device that sends faster than the disk
 //! writes is read more slowly, and nothing is held in memory for it.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bbt_domain::{
     ids::{BootId, DeviceId, RunId, SchoolId},
@@ -18,24 +15,24 @@ use bbt_domain::{
 use bbt_proto::{
     PROTOCOL_REVISION,
     report::v1::{
-        Batch, Config, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
+        Batch, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
         stream_request, stream_response,
     },
 };
 use bbt_store::{StoreError, reports::Opening};
 use prost::Message;
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc, watch},
+    sync::{mpsc, watch},
     time::{sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::{MESSAGE_BYTES, convert, enrollment::peer_of, refusal};
+use super::{MESSAGE_BYTES, certificate_refusal, convert, device_of, peer_of, refusal, revoked, too_new};
 use crate::{
     configuration::{Configurations, push::Telling},
-    ingest::{Ingest, Submitted, sessions::Session},
-    listen::{DevicePeer, bucket::Bucket, refusals::Cause},
+    ingest::{Ingest, Submitted, in_flight::Held, sessions::Session},
+    listen::{DevicePeer, refusals::Cause},
 };
 
 /// Batches of one stream that wait for their verdicts.
@@ -46,6 +43,8 @@ pub const UNDECIDED_BYTES: u32 = 256 << 10;
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 /// Frames in one batch; an agent packs some dozens.
 const FRAMES: usize = 1_024;
+/// What opening a stream counts for in a device's speed, for it costs a commit: one a second for long.
+const OPENING_BYTES: u32 = 64 << 10;
 /// A stream is ended by us a little before its connection is, so that the device hears why.
 const STREAM_AGE: Duration = Duration::from_secs(6 * 3_600 - 60);
 /// Answers waiting to be written to one stream.
@@ -83,8 +82,7 @@ impl ReportService for Reports {
         request: Request<Streaming<StreamRequest>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
         let address = peer_of(&request)?;
-        let peer = request.extensions().get::<DevicePeer>().copied();
-        let peer = peer.ok_or_else(|| Status::unauthenticated("this port needs a device's certificate"))?;
+        let peer = device_of(&request)?;
         let mut messages = request.into_inner();
         let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
         let (opened, session) = stream.open(&mut messages).await?;
@@ -120,26 +118,14 @@ struct Opened {
     config_revision: u64,
 }
 
-/// Whose turn it is on a stream.
-enum Turn {
-    /// Ours: there is something to tell.
-    Tell(Config),
-    /// The device's; `None` when it has no more to say.
-    Hear(Option<StreamRequest>),
-}
-
 impl Stream {
-    fn refuse(&self, code: Code, cause: Cause, message: String) -> Status {
+    fn refuse(&self, cause: Cause, message: String) -> Status {
         self.ingest.refusals.note(cause, self.address, Some(format!("device:{}", self.peer.device)));
-        refusal(code, cause, message)
+        refusal(cause, message)
     }
 
     fn revoked(&self) -> Status {
-        let message = format!(
-            "device {} was revoked by the county: it may report again when the county gives back its access",
-            self.peer.device
-        );
-        self.refuse(Code::PermissionDenied, Cause::Revoked, message)
+        self.refuse(Cause::Revoked, revoked(self.peer.device))
     }
 
     /// Takes the first message and records the session.
@@ -147,20 +133,17 @@ impl Stream {
         let first = timeout(OPEN_WITHIN, messages.message()).await.map_err(|_| {
             Status::deadline_exceeded("the stream was opened, but no Open came within 30 s")
         })??;
+        self.slow_down(OPENING_BYTES).await;
         let Some(stream_request::Body::Open(open)) = first.and_then(|message| message.body) else {
             return Err(Status::invalid_argument("the first message of a stream is Open"));
         };
         if open.protocol_revision > PROTOCOL_REVISION {
-            let message = format!(
-                "protocol revision {} is newer than this controller's {PROTOCOL_REVISION}: update the controller first",
-                open.protocol_revision
-            );
-            return Err(self.refuse(Code::FailedPrecondition, Cause::ControllerTooOld, message));
+            return Err(self.refuse(Cause::ControllerTooOld, too_new(open.protocol_revision)));
         }
         let device = DeviceId::from_slice(&open.device_id).map_err(|error| invalid("device_id", error))?;
         if device != self.peer.device {
             let message = format!("the certificate is of device {}, Open names {device}", self.peer.device);
-            return Err(self.refuse(Code::PermissionDenied, Cause::OtherIdentity, message));
+            return Err(self.refuse(Cause::OtherIdentity, message));
         }
         let run = RunId::from_slice(&open.run_id).map_err(|error| invalid("run_id", error))?;
         let boot = open.os_boot.as_ref().map(|boot| boot.id.as_slice()).unwrap_or_default();
@@ -169,12 +152,10 @@ impl Stream {
             return Err(self.revoked());
         }
         let opening = self.opening(&open, run, boot);
-        let school = self.ingest.session_start(device, opening).await.map_err(|error| match error {
-            StoreError::NotFound { .. } => {
-                let message = format!("device {device} is not in this county's records: enrol it anew");
-                self.refuse(Code::PermissionDenied, Cause::UnknownDevice, message)
-            }
-            error => unavailable(&error),
+        let started = self.ingest.session_start(self.peer, opening).await;
+        let school = started.map_err(|error| unavailable(&error))?.map_err(|why| {
+            let (cause, message) = certificate_refusal(device, why);
+            self.refuse(cause, message)
         })?;
         let opened = Opened { run, boot, school, config_revision: open.config_revision };
         Ok((opened, self.ingest.sessions.open(device)))
@@ -206,80 +187,96 @@ impl Stream {
         }
     }
 
-    /// Reads until one side ends the stream.
+    /// Goes on until one side ends the stream.
     async fn run(
         &self,
         messages: &mut Streaming<StreamRequest>,
         opened: Opened,
-        mut session: Session,
-        mut telling: Telling,
+        session: Session,
+        telling: Telling,
         answers: Answers,
-        mut drain: watch::Receiver<bool>,
+        drain: watch::Receiver<bool>,
     ) -> Result<(), Status> {
-        let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
-        let answering = tokio::spawn(answer(Arc::clone(&self.ingest), waiting, answers.clone()));
-        let now = Instant::now();
-        let limits = &self.ingest.limits;
-        let mut bucket = Bucket::new(limits.device_bytes_per_sec, limits.device_burst_bytes, now);
+        tokio::select! {
+            biased;
+            why = self.told_to_end(session, drain) => Err(why),
+            done = self.take_batches(messages, opened, telling, answers) => done,
+        }
+    }
+
+    /// Waits until the stream may not go on, whatever its reader waits for meanwhile.
+    async fn told_to_end(&self, mut session: Session, mut drain: watch::Receiver<bool>) -> Status {
         let mut changes = self.ingest.denylist.changes();
         let age = sleep(STREAM_AGE);
         tokio::pin!(age);
         let until_expiry = sleep(self.peer.until.since(self.ingest.context.now()));
         tokio::pin!(until_expiry);
         loop {
-            let turn = tokio::select! {
+            tokio::select! {
                 biased;
                 _ = changes.changed() => {
                     if self.ingest.denylist.denies(self.peer.device) {
-                        return Err(self.revoked());
+                        return self.revoked();
                     }
-                    continue;
                 }
                 () = session.superseded() => {
-                    return Err(Status::aborted("a newer stream of this device took over"));
+                    return Status::aborted("a newer stream of this device took over");
                 }
                 _ = drain.wait_for(|drain| *drain) => {
-                    return Err(Status::unavailable("the controller is restarting: come again"));
+                    return Status::unavailable("the controller is restarting: come again");
                 }
-                () = &mut age => return Err(Status::unavailable("the stream is six hours old: come again")),
+                () = &mut age => return Status::unavailable("the stream is six hours old: come again"),
                 () = &mut until_expiry => {
-                    return Err(Status::unauthenticated("the device's certificate has ended"));
+                    return Status::unauthenticated("the device's certificate has ended");
                 }
-                config = telling.next() => Turn::Tell(config),
-                message = messages.message() => Turn::Hear(message?),
-            };
-            let message = match turn {
-                Turn::Hear(message) => message,
-                Turn::Tell(config) => {
+            }
+        }
+    }
+
+    /// Reads batches, each at the device's speed and when there is room for it; tells the device what to do as soon as
+    /// there is something new.
+    async fn take_batches(
+        &self,
+        messages: &mut Streaming<StreamRequest>,
+        opened: Opened,
+        mut telling: Telling,
+        answers: Answers,
+    ) -> Result<(), Status> {
+        let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
+        let answering = tokio::spawn(answer(Arc::clone(&self.ingest), waiting, answers.clone()));
+        loop {
+            let message = tokio::select! {
+                config = telling.next() => {
                     let body = Some(stream_response::Body::Config(config));
                     if answers.send(Ok(StreamResponse { body })).await.is_err() {
                         break;
                     }
                     continue;
                 }
+                message = messages.message() => message?,
             };
-            let batch = match message.and_then(|message| message.body) {
-                Some(stream_request::Body::Batch(batch)) => batch,
-                Some(stream_request::Body::ConfigOutcome(outcome)) => {
+            let Some(body) = message.and_then(|message| message.body) else { break };
+            let batch = match body {
+                stream_request::Body::Batch(batch) => batch,
+                stream_request::Body::ConfigOutcome(outcome) => {
                     telling.answered(outcome).await.map_err(|error| unavailable(&error))?;
                     continue;
                 }
-                Some(stream_request::Body::Open(_)) => {
+                stream_request::Body::Open(_) => {
                     return Err(Status::invalid_argument("Open is only the first message of a stream"));
                 }
-                None => break,
             };
             if self.ingest.denylist.denies(self.peer.device) {
                 return Err(self.revoked());
             }
             let bytes = u32::try_from(batch.encoded_len()).unwrap_or(u32::MAX).min(MESSAGE_BYTES as u32);
-            let pause = bucket.take(bytes, Instant::now());
-            if !pause.is_zero() {
-                sleep(pause).await;
-            }
-            let held = self.ingest.hold_bytes(bytes).await;
-            let submitted = self.submit(batch, opened).await?;
-            if undecided.send((submitted, held)).await.is_err() {
+            self.slow_down(bytes).await;
+            let held = self.ingest.in_flight.hold(convert::most_urgent(&batch), bytes).await;
+            let next = match held {
+                Some(held) => Undecided::Submitted(self.submit(batch, opened).await?, held),
+                None => Undecided::Shed,
+            };
+            if undecided.send(next).await.is_err() {
                 break;
             }
         }
@@ -287,6 +284,14 @@ impl Stream {
         drop(undecided);
         let _ = answering.await;
         Ok(())
+    }
+
+    /// Waits as long as the device's speed demands.
+    async fn slow_down(&self, bytes: u32) {
+        let pause = self.ingest.speeds.take(self.peer.device, bytes);
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
     }
 
     /// Converts a batch and queues it for the store.
@@ -314,15 +319,21 @@ impl Stream {
     }
 }
 
+/// A batch that was read.
+enum Undecided {
+    /// It waits for its commit, and holds its bytes so long.
+    Submitted(Submitted, Held),
+    /// There was no room for it.
+    Shed,
+}
+
 /// Sends the verdicts of each batch once its commit is on disk, in the order of the batches.
-async fn answer(
-    ingest: Arc<Ingest>,
-    mut waiting: mpsc::Receiver<(Submitted, OwnedSemaphorePermit)>,
-    answers: Answers,
-) {
-    while let Some((submitted, held)) = waiting.recv().await {
-        let ack = ingest.decided(submitted).await;
-        drop(held);
+async fn answer(ingest: Arc<Ingest>, mut waiting: mpsc::Receiver<Undecided>, answers: Answers) {
+    while let Some(next) = waiting.recv().await {
+        let ack = match next {
+            Undecided::Submitted(submitted, _held) => ingest.decided(submitted).await,
+            Undecided::Shed => ingest.later(),
+        };
         let body = Some(stream_response::Body::Ack(ack));
         if answers.send(Ok(StreamResponse { body })).await.is_err() {
             break;

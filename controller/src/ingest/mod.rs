@@ -1,6 +1,8 @@
 //! From a batch to its verdicts: check, deduplicate, merge, commit, and only then decide.
 
+pub mod in_flight;
 pub mod sessions;
+pub mod speed;
 
 use std::{
     sync::{
@@ -18,19 +20,21 @@ use bbt_domain::{
 use bbt_proto::report::v1::{Ack, Code, Verdict};
 use bbt_store::{
     Receipt, StoreError, Tx,
+    certificates::{CertificateRefusal, certificate_use},
     reports::{Delivery, Opening, reports_commit, session_start},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     config::Limits,
     context::{Context, new_id},
     grpc::convert::BODY_BYTES,
-    listen::refusals::Refusals,
+    listen::{DevicePeer, refusals::Refusals},
     pki::{revoke::Denylist, signed_time::TimeSigner},
     tasks::fault_analysis::Heard,
 };
+use in_flight::InFlight;
 use sessions::Sessions;
+use speed::Speeds;
 
 /// A device whose reports could not be stored asks again after this long.
 const RETRY_AFTER_MS: u32 = 5_000;
@@ -47,13 +51,14 @@ pub struct Ingest {
     pub signer: Arc<TimeSigner>,
     /// Open streams.
     pub sessions: Arc<Sessions>,
-    /// How much is taken at once.
-    pub limits: Limits,
     /// What was taken.
     pub counters: Counters,
     /// Told of each committed batch.
     pub heard: Arc<Heard>,
-    in_flight: Arc<Semaphore>,
+    /// Bytes under way.
+    pub in_flight: InFlight,
+    /// How fast each device may go.
+    pub speeds: Speeds,
 }
 
 /// What was taken since the start.
@@ -69,6 +74,8 @@ pub struct Counters {
     pub refused: AtomicU64,
     /// Batches that could not be stored.
     pub failed: AtomicU64,
+    /// Batches of history for which there was no room.
+    pub shed: AtomicU64,
     /// Microseconds from a batch's arrival to its commit, all batches together.
     pub commit_micros: AtomicU64,
     /// Batches decided.
@@ -92,10 +99,11 @@ impl Ingest {
         denylist: Arc<Denylist>,
         refusals: Arc<Refusals>,
         signer: Arc<TimeSigner>,
-        limits: Limits,
+        limits: &Limits,
         heard: Arc<Heard>,
     ) -> Self {
-        let in_flight = Arc::new(Semaphore::new(limits.in_flight_bytes as usize));
+        let in_flight = InFlight::new(limits.in_flight_bytes);
+        let speeds = Speeds::new(limits);
         let sessions = Arc::new(Sessions::default());
         Self {
             context,
@@ -103,26 +111,25 @@ impl Ingest {
             refusals,
             signer,
             sessions,
-            limits,
             counters: Counters::default(),
             heard,
             in_flight,
+            speeds,
         }
     }
 
-    /// Waits until `bytes` more may be under way in all streams together.
-    pub async fn hold_bytes(&self, bytes: u32) -> OwnedSemaphorePermit {
-        // The semaphore is never closed and holds more than one message.
-        match Arc::clone(&self.in_flight).acquire_many_owned(bytes).await {
-            Ok(permit) => permit,
-            Err(_) => std::future::pending().await,
-        }
-    }
-
-    /// Records that a device opened a stream.
-    pub async fn session_start(&self, device: DeviceId, opening: Opening) -> Result<SchoolId, StoreError> {
-        let now = self.context.now();
-        self.context.store.write(move |tx| session_start(tx, &Actor::Device(device), &opening, now)).await
+    /// Records that a device opened a stream, unless its certificate is not good for that.
+    pub async fn session_start(
+        &self,
+        peer: DevicePeer,
+        opening: Opening,
+    ) -> Result<Result<SchoolId, CertificateRefusal>, StoreError> {
+        let (now, actor) = (self.context.now(), Actor::Device(peer.device));
+        let start = move |tx: &mut Tx<'_>| match certificate_use(tx, &actor, peer.serial, now)? {
+            Ok(()) => session_start(tx, &actor, &opening, now).map(Ok),
+            Err(refusal) => Ok(Err(refusal)),
+        };
+        self.context.store.write(start).await
     }
 
     /// Queues a batch. Batches of one device, and so of one stream, are committed in the order of these calls.
@@ -185,6 +192,13 @@ impl Ingest {
             extend(&mut verdicts, run, seq, code, reason);
         }
         Ack { verdicts, retry_after_ms, time }
+    }
+
+    /// The answer to a batch of history for which there is no room now.
+    pub fn later(&self) -> Ack {
+        self.counters.shed.fetch_add(1, Ordering::Relaxed);
+        let time = self.signer.shared(self.context.now());
+        Ack { verdicts: Vec::new(), retry_after_ms: RETRY_AFTER_MS, time }
     }
 
     fn count(&self, code: Code) {

@@ -26,6 +26,15 @@ impl Bucket {
         if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / self.per_sec) }
     }
 
+    /// Takes `amount` if it is there, else nothing: one who asks too often waits no longer for having asked.
+    pub fn try_take(&mut self, amount: u32, now: Instant) -> bool {
+        let is_there = self.take(0, now).is_zero() && self.tokens >= f64::from(amount);
+        if is_there {
+            self.tokens -= f64::from(amount);
+        }
+        is_there
+    }
+
     /// Whether it is full again, so that nothing is lost by forgetting it.
     pub fn is_full(&self, now: Instant) -> bool {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_sec;
@@ -36,6 +45,17 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_who_asks_in_vain_owes_nothing() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(1, 10, start);
+        assert!(bucket.try_take(10, start));
+        for _ in 0..100 {
+            assert!(!bucket.try_take(10, start + Duration::from_secs(9)));
+        }
+        assert!(bucket.try_take(10, start + Duration::from_secs(10)));
+    }
 
     #[test]
     fn a_burst_passes_and_the_rest_waits_its_time() {

@@ -1,13 +1,23 @@
 //! Our own accept loops: caps, timeouts and TLS before a request reaches any service.
 //!
 //! One loop serves every port. tonic and axum would accept without a cap and shake hands without a deadline;
-//! here a connection first takes a place (in all and per address), then has [`HANDSHAKE`] for TLS and
-//! [`FIRST_REQUEST`] to ask for something.
+//! here a connection first takes a place (`places`: in all and per address), has [`HANDSHAKE`] for TLS, and ends
+//! when it asks for nothing for [`IDLE`]. Its bytes come through `socket`, which reads no faster than honest peers
+//! send and gives up who does not read; `http` sets the limits of the protocols; a device has a few connections
+//! (`devices`); a request has its time (`requests`). Whoever is turned away is written down by `refusals`.
 
 pub mod accept;
 pub mod bucket;
+mod connection;
+mod devices;
+mod http;
+mod pieces;
+pub mod places;
 pub mod refusals;
+mod requests;
+mod socket;
 pub mod tls;
+mod unfit;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -17,8 +27,8 @@ use bbt_domain::{ids::DeviceId, time::UtcMicros};
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes under way at once per port; each costs up to a millisecond of a core, so more would only wait.
 pub const HANDSHAKES: usize = 256;
-/// A connection that has asked for nothing by then is closed.
-pub const FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// A connection on which nothing is asked for this long is closed.
+pub const IDLE: Duration = Duration::from_secs(30);
 /// After this long a connection is asked to come back, so that certificates and limits are looked at anew.
 pub const CONNECTION_AGE: Duration = Duration::from_secs(6 * 3_600);
 /// A connection that was asked to end is cut off after this long.
@@ -41,4 +51,6 @@ pub struct DevicePeer {
     pub device: DeviceId,
     /// The certificate's end.
     pub until: UtcMicros,
+    /// The certificate's serial; `None` when it is of another length than those that this controller gives.
+    pub serial: Option<[u8; 16]>,
 }

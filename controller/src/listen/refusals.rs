@@ -1,4 +1,4 @@
-//! Who was turned away and why: in the log, and one audit line per cause, peer and minute.
+//! Who was turned away and why: one line of log and audit per cause, peer and minute, so that neither can be flooded.
 
 use std::{
     collections::HashMap,
@@ -29,6 +29,8 @@ pub enum Cause {
     Revoked,
     /// A certificate of this county that names no device.
     WrongName,
+    /// A certificate in a form that this county never issues.
+    UnfitCertificate,
     /// A device that is not in this county's records.
     UnknownDevice,
     /// Reports that name another device than the certificate.
@@ -41,10 +43,18 @@ pub enum Cause {
     TokenUsed,
     /// A token past its end.
     TokenExpired,
-    /// An enrolment request that cannot be read.
+    /// A request for a certificate that cannot be read.
     RequestInvalid,
     /// An unknown or old nonce.
     NonceUnknown,
+    /// A certificate in whose place a newer one of the device was used.
+    CertificateSuperseded,
+    /// A certificate that the county's records do not have so.
+    CertificateUnknown,
+    /// A signature that does not prove the key of the certificate beside it.
+    ProofWrong,
+    /// The controller does not believe its own clock: nobody's fault but its own, and never in the audit.
+    ClockGuard,
 }
 
 impl Cause {
@@ -56,6 +66,7 @@ impl Cause {
             Self::ExpiredCertificate => "expired_certificate",
             Self::Revoked => "revoked",
             Self::WrongName => "wrong_name",
+            Self::UnfitCertificate => "unfit_certificate",
             Self::UnknownDevice => "unknown_device",
             Self::OtherIdentity => "other_identity",
             Self::ControllerTooOld => "controller_too_old",
@@ -64,6 +75,10 @@ impl Cause {
             Self::TokenExpired => "token_expired",
             Self::RequestInvalid => "request_invalid",
             Self::NonceUnknown => "nonce_unknown",
+            Self::CertificateSuperseded => "certificate_superseded",
+            Self::CertificateUnknown => "certificate_unknown",
+            Self::ProofWrong => "proof_wrong",
+            Self::ClockGuard => "clock_guard",
         }
     }
 
@@ -75,7 +90,8 @@ impl Cause {
             | Self::TokenUsed
             | Self::TokenExpired
             | Self::RequestInvalid
-            | Self::NonceUnknown => "enrollment.refused",
+            | Self::NonceUnknown
+            | Self::ProofWrong => "enrollment.refused",
             _ => "connection.refused",
         }
     }
@@ -96,12 +112,15 @@ impl Refusals {
 
     /// Notes that `peer` was turned away; `about` is what more is known (a device's id).
     pub fn note(self: &Arc<Self>, cause: Cause, peer: IpAddr, about: Option<String>) {
-        tracing::warn!(cause = cause.code(), %peer, about = about.as_deref().unwrap_or(""), "refused");
         let minute = self.context.now().as_secs().div_euclid(60);
-        let Some(peer) = self.first_this_minute(cause, peer, minute) else { return };
+        let Some(subject) = self.first_this_minute(cause, peer, minute) else {
+            tracing::debug!(cause = cause.code(), %peer, about = about.as_deref().unwrap_or(""), "refused again");
+            return;
+        };
+        let subject = subject.map_or_else(|| MANY.to_owned(), |peer| peer.to_string());
+        tracing::warn!(cause = cause.code(), peer = %subject, about = about.as_deref().unwrap_or(""), "refused");
         let this = Arc::clone(self);
         tokio::spawn(async move {
-            let subject = peer.map_or_else(|| MANY.to_owned(), |peer| peer.to_string());
             let detail = json!({"cause": cause.code(), "about": about});
             if let Err(error) = this.context.note("listen", cause.action(), subject, detail).await {
                 tracing::error!(%error, "a refusal could not be written to the audit");

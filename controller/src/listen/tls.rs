@@ -8,8 +8,8 @@ use bbt_domain::{
     time::UtcMicros,
 };
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, RootCertStore,
+    ServerConfig, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     server::{
         NoServerSessionStorage, WebPkiClientVerifier,
@@ -18,16 +18,20 @@ use rustls::{
     time_provider::TimeProvider,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
-use x509_parser::extensions::GeneralName;
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
-use super::{DevicePeer, refusals::Cause};
+use super::{
+    DevicePeer,
+    refusals::Cause,
+    unfit::{self, Unfit},
+};
 use crate::{
     clock::SharedClock,
-    pki::{authority::Authority, issue::Listener, provider, revoke::Denylist},
+    pki::{issue::Listener, provider, revoke::Denylist},
 };
 
 /// HTTP/2, RFC 9113 3.2.
-const H2: &[u8] = b"h2";
+pub(super) const H2: &[u8] = b"h2";
 /// HTTP/1.1, RFC 7301 6.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
@@ -112,12 +116,12 @@ impl fmt::Debug for DeviceVerifier {
 impl DeviceVerifier {
     /// Trusts the county's root and nothing else.
     pub fn new(
-        authority: &Authority,
+        root: &CertificateDer<'static>,
         domain: TrustDomain,
         denylist: Arc<Denylist>,
     ) -> Result<Arc<Self>, TlsError> {
         let mut roots = RootCertStore::empty();
-        roots.add(authority.root().clone())?;
+        roots.add(root.clone())?;
         let chain = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
             .build()
             .map_err(|error| Error::General(error.to_string()))?;
@@ -127,10 +131,30 @@ impl DeviceVerifier {
     /// The device of a certificate that was let in.
     pub fn peer(&self, certificate: &CertificateDer<'_>) -> Option<DevicePeer> {
         let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        self.named(&parsed)
+    }
+
+    /// The device that a certificate names: by one URI, and nothing beside it.
+    fn named(&self, parsed: &X509Certificate<'_>) -> Option<DevicePeer> {
         let names = parsed.subject_alternative_name().ok()??;
         let [GeneralName::URI(uri)] = names.value.general_names.as_slice() else { return None };
         let until = UtcMicros::from_secs(parsed.validity().not_after.timestamp());
-        Some(DevicePeer { device: device_of_uri(&self.domain, uri)?, until })
+        let serial = parsed.raw_serial().try_into().ok();
+        Some(DevicePeer { device: device_of_uri(&self.domain, uri)?, until, serial })
+    }
+
+    /// The device of a certificate that may have ended: that one of `intermediates` signed it is asked at its own
+    /// beginning, when all of its chain was good. Whether its device may still come is not asked here.
+    pub fn past_peer(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+    ) -> Option<DevicePeer> {
+        let (rest, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        let begin = u64::try_from(parsed.validity().not_before.timestamp()).ok()?;
+        let at = UnixTime::since_unix_epoch(Duration::from_secs(begin));
+        self.chain.verify_client_cert(certificate, intermediates, at).ok()?;
+        self.peer(certificate).filter(|_| rest.is_empty())
     }
 }
 
@@ -145,23 +169,28 @@ impl ClientCertVerifier for DeviceVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let peer = self.peer(end_entity);
+        unfit::check_sizes(end_entity, intermediates)?;
         let refused = |device| {
             // Outside an accept loop (a test of the verifier alone) nobody asks.
             let _ = REFUSED_DEVICE.try_with(|cell| cell.set(device));
         };
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)
-            .inspect_err(|_| refused(peer.map(|peer| peer.device)))?;
-        match peer {
-            None => Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure)),
-            Some(peer) if self.denylist.denies(peer.device) => {
-                refused(Some(peer.device));
-                Err(Error::InvalidCertificate(CertificateError::Revoked))
-            }
-            Some(_) => Ok(verified),
+        let verified =
+            self.chain.verify_client_cert(end_entity, intermediates, now).inspect_err(|error| {
+                // What nobody of ours has signed is not read any further.
+                if cause_of_error(error) == Some(Cause::ExpiredCertificate) {
+                    refused(self.peer(end_entity).map(|peer| peer.device));
+                }
+            })?;
+        let parsed = unfit::parse(end_entity)?;
+        let Some(DevicePeer { device, .. }) = self.named(&parsed) else {
+            return Err(Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure));
+        };
+        refused(Some(device));
+        unfit::check_form(&parsed)?;
+        if self.denylist.denies(device) {
+            return Err(Error::InvalidCertificate(CertificateError::Revoked));
         }
+        Ok(verified)
     }
 
     fn verify_tls12_signature(
@@ -189,8 +218,11 @@ impl ClientCertVerifier for DeviceVerifier {
 
 /// What a failed handshake was about, where it was about the peer's certificate. Noise (scanners, cut lines)
 /// is nobody's business.
-pub fn cause_of(error: &std::io::Error) -> Option<Cause> {
-    let error = error.get_ref()?.downcast_ref::<Error>()?;
+pub(super) fn cause_of(error: &std::io::Error) -> Option<Cause> {
+    cause_of_error(error.get_ref()?.downcast_ref::<Error>()?)
+}
+
+fn cause_of_error(error: &Error) -> Option<Cause> {
     Some(match error {
         Error::NoCertificatesPresented => Cause::NoCertificate,
         Error::InvalidCertificate(CertificateError::Revoked) => Cause::Revoked,
@@ -201,7 +233,24 @@ pub fn cause_of(error: &std::io::Error) -> Option<Cause> {
             | CertificateError::NotValidYetContext { .. },
         ) => Cause::ExpiredCertificate,
         Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => Cause::WrongName,
-        Error::InvalidCertificate(_) => Cause::ForeignCertificate,
+        Error::InvalidCertificate(error) if Unfit::of(error).is_some() => Cause::UnfitCertificate,
+        // A signature of the handshake that does not fit the certificate is a stolen certificate without its key.
+        Error::InvalidCertificate(_)
+        | Error::PeerMisbehaved(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme) => {
+            Cause::ForeignCertificate
+        }
         _ => return None,
     })
+}
+
+/// What more is known of a handshake that was refused: what is wrong with the form of its certificate, or else
+/// whose it was, or else what the verifier says.
+pub(super) fn about(error: &std::io::Error, device: Option<DeviceId>) -> Option<String> {
+    let certificate = match error.get_ref().and_then(|error| error.downcast_ref::<Error>()) {
+        Some(Error::InvalidCertificate(error)) => Some(error),
+        _ => None,
+    };
+    let unfit = certificate.and_then(Unfit::of).map(|unfit| unfit.to_string());
+    let device = || device.map(|device| format!("device:{device}"));
+    unfit.or_else(device).or_else(|| certificate.map(ToString::to_string))
 }

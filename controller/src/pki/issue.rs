@@ -15,11 +15,12 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PublicKeyData, SanType, SerialNumber, string::Ia5String,
 };
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use x509_parser::{certification_request::X509CertificationRequest, prelude::FromDer};
 
 use super::{
     PkiError,
     authority::{Authority, BACKDATE, read_certificate, read_key},
-    random, sha256, validity, write_private,
+    lint, random, sha256, validity, write_private,
 };
 
 /// Life of a device's certificate. It is renewed from day 60 on, so that more than 100 days always remain:
@@ -29,8 +30,13 @@ const DEVICE_LIFE: Duration = Duration::from_secs(180 * 86_400);
 const LISTENER_LIFE: Duration = Duration::from_secs(365 * 86_400);
 /// It is made anew at the start when less than this is left.
 const LISTENER_REST: Duration = Duration::from_secs(60 * 86_400);
+/// An uncompressed point of P-256: SEC 1, 2.3.3.
+const P256_POINT_BYTES: usize = 65;
 /// Largest request taken: one of P-256 has some 300 bytes.
 const REQUEST_BYTES: usize = 4_096;
+
+/// Largest certificate taken from a device: ours have some 600 bytes.
+pub const CERTIFICATE_BYTES: usize = 4_096;
 
 /// The public key of a certificate request whose own signature is good.
 pub struct DeviceKey {
@@ -49,8 +55,18 @@ impl DeviceKey {
         let request = CertificateSigningRequestDer::from(der.to_vec());
         let params = CertificateSigningRequestParams::from_der(&request)
             .map_err(|error| PkiError::Request(error.to_string()))?;
-        if params.public_key.algorithm() != &rcgen::PKCS_ECDSA_P256_SHA256 {
+        // The library tells the kind of key by that of the signature, and reads no further than the request's end.
+        let (rest, read) =
+            X509CertificationRequest::from_der(der).map_err(|error| PkiError::Request(error.to_string()))?;
+        let asked = read.certification_request_info.subject_pki.raw;
+        let is_p256 = params.public_key.algorithm() == &rcgen::PKCS_ECDSA_P256_SHA256
+            && params.public_key.der_bytes().len() == P256_POINT_BYTES
+            && params.public_key.subject_public_key_info() == asked;
+        if !is_p256 {
             return Err(PkiError::Request("its key is not ECDSA P-256".to_owned()));
+        }
+        if !rest.is_empty() {
+            return Err(PkiError::Request(format!("{} bytes follow it", rest.len())));
         }
         Ok(Self { params })
     }
@@ -61,9 +77,16 @@ impl DeviceKey {
     }
 }
 
-/// From when until when a device's certificate made `now` is good.
-pub fn device_validity(now: UtcMicros) -> (UtcMicros, UtcMicros) {
-    (now.minus(BACKDATE), now.plus(DEVICE_LIFE))
+/// From when until when a device's certificate made `now` is good: never longer than what signs it.
+pub fn device_validity(authority: &Authority, now: UtcMicros) -> (UtcMicros, UtcMicros) {
+    (now.minus(BACKDATE), now.plus(DEVICE_LIFE).min(authority.until()))
+}
+
+/// A positive serial of 128 bits: RFC 5280 4.1.2.2.
+pub fn serial() -> Result<[u8; 16], PkiError> {
+    let mut serial: [u8; 16] = random()?;
+    serial[0] = (serial[0] & 0x7f) | 0x40;
+    Ok(serial)
 }
 
 /// Signs a device's certificate; the caller has recorded `serial` before.
@@ -75,16 +98,28 @@ pub fn device_certificate(
     serial: &[u8; 16],
     (not_before, not_after): (UtcMicros, UtcMicros),
 ) -> Result<CertificateDer<'static>, PkiError> {
+    let (common_name, uri) = (device.to_string(), device_uri(domain, device));
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, device.to_string());
+    params.distinguished_name.push(DnType::CommonName, common_name.as_str());
     params.serial_number = Some(SerialNumber::from_slice(serial));
-    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(device_uri(domain, device))?)];
+    params.subject_alt_names = vec![SanType::URI(Ia5String::try_from(uri.as_str())?)];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     validity(&mut params, not_before, not_after);
-    Ok(params.signed_by(&key.params.public_key, authority.issuer())?.der().clone())
+    let public_key = key.params.public_key.subject_public_key_info();
+    let expected = lint::Expected {
+        serial,
+        issuer: authority.intermediate(),
+        not_before_secs: not_before.as_secs(),
+        not_after_secs: not_after.as_secs(),
+        common_name: &common_name,
+        uri: &uri,
+        public_key: &public_key,
+    };
+    let made = authority.sign(&params, &key.params.public_key, |der| lint::device(der, &expected))?;
+    Ok(made.der().clone())
 }
 
 /// The listeners' key and chain.
@@ -121,7 +156,7 @@ pub fn listener(
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
     validity(&mut params, now.minus(BACKDATE), now.plus(LISTENER_LIFE));
-    let made = params.signed_by(&pair, authority.issuer())?;
+    let made = authority.sign(&params, &pair, |_| Ok(()))?;
     // The key first: a certificate without its key is made anew at the next start.
     write_private(&key, pair.serialize_pem().as_bytes(), "listener key")?;
     write_private(&certificate, made.pem().as_bytes(), "listener certificate")?;

@@ -6,6 +6,8 @@
 
 pub mod authority;
 pub mod issue;
+mod lint;
+pub mod proof;
 pub mod revoke;
 pub mod sealing;
 pub mod signed_time;
@@ -69,6 +71,9 @@ pub enum PkiError {
     /// A certificate could not be made.
     #[error("a certificate could not be made: {0}")]
     Issue(#[from] rcgen::Error),
+    /// A certificate was about to be made that is not the one that was recorded; a bug, and nothing was signed.
+    #[error("a certificate was not signed: {0}")]
+    Lint(String),
     /// What a device sent as its request cannot be taken.
     #[error("the certificate request is not valid: {0}")]
     Request(String),

@@ -4,7 +4,7 @@
 //! safe to repeat and to cut off anywhere: the next run finishes the work. It runs by timer and by nudge. Stages
 //! poke each other ([`Nudge`]) and never call each other: ingest wakes [`fault_analysis`], which wakes
 //! [`ticket_opening`] and [`inquiry_opening`], which wake [`outbox_delivery`]. A nudge that is lost costs the
-//! time until the timer, nothing else. [`reconciliation`] and [`lesson_telling`] go by their timers.
+//! time until the timer, nothing else. [`reconciliation`], [`lesson_telling`] and [`store_watch`] go by their timers.
 
 mod driver;
 pub mod fault_analysis;
@@ -12,6 +12,7 @@ pub mod inquiry_opening;
 pub mod lesson_telling;
 pub mod outbox_delivery;
 pub mod reconciliation;
+pub mod store_watch;
 pub mod ticket_opening;
 
 use std::{sync::Arc, time::Duration};

@@ -1,6 +1,6 @@
 //! What every request passes before its handler: who asks, may they, and is the form really theirs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Form,
@@ -12,6 +12,7 @@ use axum::{
 use bbt_domain::access::{Actor, may};
 use bbt_store::people::{WebSession, session_find, session_touch};
 use http::{HeaderMap, Method, header};
+use tokio::time::timeout;
 
 use super::{
     Site, csrf,
@@ -26,6 +27,8 @@ use crate::listen::PeerAddress;
 
 /// Largest form. Ours hold a name, a password and a token.
 pub(super) const FORM_BYTES: usize = 16 << 10;
+/// A form must have arrived by then: four times what its largest takes at 10 kbit/s.
+const FORM_WITHIN: Duration = Duration::from_secs(60);
 
 /// The gate of one row of the site map.
 #[derive(Clone)]
@@ -85,7 +88,8 @@ async fn admitted(gate: &Gate, visit: Visit, request: Request, next: Next) -> Re
         if !csrf::sent_by_us(&parts.headers, &parts.uri) {
             return Err(Failure::ForeignForm);
         }
-        let body = to_bytes(body, FORM_BYTES).await.map_err(|_| Failure::FormUnreadable)?;
+        let body = timeout(FORM_WITHIN, to_bytes(body, FORM_BYTES)).await;
+        let body = body.ok().and_then(Result::ok).ok_or(Failure::FormUnreadable)?;
         let form = Request::from_parts(parts.clone(), Body::from(body));
         let Form(fields) = Form::from_request(form, &()).await.map_err(|_| Failure::FormUnreadable)?;
         let fields = Fields(fields);

@@ -2,7 +2,12 @@
 
 use bbt_domain::access::{Act, Actor, may};
 
-use super::{Site, assets, language::Language, visit::Visit};
+use super::{
+    Site, assets,
+    language::Language,
+    visit::Visit,
+    words::{self, Warning},
+};
 
 /// The navigation in its order: address, key of the word, and what one must be allowed to do to be led there.
 const NAVIGATION: [(&str, &str, Act); 10] = [
@@ -35,6 +40,8 @@ pub(super) struct Shell {
     /// Where a change of language comes back to.
     pub(super) here: String,
     pub(super) navigation: Vec<Entry>,
+    /// What is wrong with the controller, for those who can do something about it.
+    pub(super) warnings: Vec<Warning>,
 }
 
 impl Shell {
@@ -43,6 +50,10 @@ impl Shell {
         let login = match &visit.actor {
             Actor::User { login, .. } => Some(login.clone()),
             _ => None,
+        };
+        let warnings = match may(&visit.actor, Act::TroubleRead) {
+            true => site.context.troubles.all(),
+            false => Vec::new(),
         };
         Self {
             language: visit.language,
@@ -59,6 +70,7 @@ impl Shell {
                     is_current: url == current,
                 })
                 .collect(),
+            warnings: warnings.iter().map(|noted| words::trouble(visit.language, noted)).collect(),
         }
     }
 

@@ -28,6 +28,9 @@ CREATE TABLE certificate (
     not_after_us bigint NOT NULL,
     recorded_us bigint NOT NULL,
     der bytea,
+    issuance text COLLATE "C" NOT NULL,
+    used_us bigint,
+    superseded_us bigint,
     PRIMARY KEY (serial),
     FOREIGN KEY (device_id) REFERENCES device(id)
 );

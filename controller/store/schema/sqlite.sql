@@ -27,7 +27,7 @@ CREATE TABLE certificate (
     not_after_us  INTEGER NOT NULL,
     recorded_us   INTEGER NOT NULL,
     der           BLOB
-) WITHOUT ROWID;
+, issuance TEXT NOT NULL DEFAULT 'enrollment', used_us INTEGER, superseded_us INTEGER) WITHOUT ROWID;
 
 CREATE INDEX certificate_by_device ON certificate (device_id, recorded_us);
 

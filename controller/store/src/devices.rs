@@ -10,7 +10,13 @@ use bbt_domain::{
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{Row, StoreError, Tx, Value, audit, error::permit, params, scope::device_scope};
+use crate::{
+    Row, StoreError, Tx, Value, audit,
+    certificates::{CertificateLine, certificate_newest},
+    error::permit,
+    params,
+    scope::device_scope,
+};
 
 /// One line of a list of devices.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +71,8 @@ pub struct DeviceFile {
     pub history_frames: i64,
     /// End of its newest certificate.
     pub certificate_until: Option<UtcMicros>,
+    /// Its newest certificate.
+    pub certificate: Option<CertificateLine>,
 }
 
 /// The newest session of a device.
@@ -246,6 +254,7 @@ pub fn device_show(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<Devic
     let count = |tx: &mut Tx<'_>, sql: &str| {
         tx.query_first(sql, params![id.as_bytes()], |row| row.int(0)).map(Option::unwrap_or_default)
     };
+    let certificate = certificate_newest(tx, id)?;
     Ok(DeviceFile {
         line,
         standing_reason: (!standing_reason.is_empty()).then_some(standing_reason),
@@ -256,13 +265,8 @@ pub fn device_show(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<Devic
         gaps,
         quarantined: count(tx, "SELECT count(*) FROM quarantine WHERE device_id = $1")?,
         history_frames: count(tx, "SELECT count(*) FROM history_frame WHERE device_id = $1")?,
-        certificate_until: tx
-            .query_first(
-                "SELECT max(not_after_us) FROM certificate WHERE device_id = $1 AND der IS NOT NULL",
-                params![id.as_bytes()],
-                |row| row.time_opt(0),
-            )?
-            .flatten(),
+        certificate_until: certificate.map(|certificate| certificate.until),
+        certificate,
     })
 }
 

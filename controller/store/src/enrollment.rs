@@ -1,8 +1,8 @@
-//! Tokens, and the devices and certificates that come of them.
+//! Tokens, and the devices that come of them.
 
 use bbt_domain::{
     access::{Act, Actor},
-    identity::{Evidence, Standing},
+    identity::{Evidence, Issuance, Standing},
     ids::{DeviceId, SchoolId, TokenId},
     org::SchoolCode,
     time::UtcMicros,
@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::{
     StoreError, Tx, audit,
+    certificates::{NewCertificate, certificate_record},
     error::permit,
     params,
     schools::school_by_code,
@@ -75,17 +76,6 @@ pub struct Enrolling {
     pub evidence: Vec<Evidence>,
     /// The peer's address, for the audit.
     pub peer: String,
-}
-
-/// A certificate about to be signed: recorded first.
-#[derive(Clone, Debug)]
-pub struct NewCertificate {
-    /// Random, 128 bits.
-    pub serial: [u8; 16],
-    /// Good from.
-    pub not_before: UtcMicros,
-    /// Good until.
-    pub not_after: UtcMicros,
 }
 
 /// The device that a certificate may now be signed for.
@@ -170,19 +160,8 @@ pub fn device_enroll(
         }
     };
     evidence_record(tx, device, &enrolling.evidence, now)?;
-    let certificate = &enrolling.certificate;
-    tx.execute(
-        "INSERT INTO certificate (serial, device_id, key, not_before_us, not_after_us, recorded_us, der)
-         VALUES ($1, $2, $3, $4, $5, $6, NULL)",
-        params![
-            &certificate.serial,
-            device.as_bytes(),
-            &enrolling.key_sha256,
-            certificate.not_before,
-            certificate.not_after,
-            now
-        ],
-    )?;
+    let issuance = Issuance::Enrollment;
+    certificate_record(tx, device, issuance, &enrolling.key_sha256, &enrolling.certificate, now)?;
     Ok(Ok(Enrolled { device, school_name }))
 }
 
@@ -225,16 +204,4 @@ pub(crate) fn evidence_record(
         )?;
     }
     Ok(())
-}
-
-/// Keeps the signed certificate beside its record.
-pub fn certificate_signed(
-    tx: &mut Tx<'_>,
-    actor: &Actor,
-    serial: &[u8; 16],
-    der: &[u8],
-) -> Result<(), StoreError> {
-    permit(actor, Act::DeviceEnroll)?;
-    let changed = tx.execute("UPDATE certificate SET der = $1 WHERE serial = $2", params![der, serial])?;
-    if changed == 1 { Ok(()) } else { Err(StoreError::Damaged { what: "a certificate's record" }) }
 }

@@ -37,6 +37,27 @@ pub enum StoreError {
     /// No room on the disk.
     #[error("the disk of the store is full: free some space, the controller goes on by itself")]
     DiskFull,
+    /// The file system of the store takes no writes.
+    #[error(
+        "the disk of the store is read-only: see why the system made it so, the controller goes on by itself"
+    )]
+    ReadOnly,
+    /// The disk failed to read, to write or to sync.
+    #[error(
+        "the disk of the store failed ({reason}): look at the disk, the controller goes on by itself when it works"
+    )]
+    Io {
+        /// What the engine says.
+        reason: String,
+    },
+    /// The engine found its own file damaged. Nothing more is written to it.
+    #[error(
+        "the database is damaged ({reason}): stop the controller and run `bbt-controller restore FILE` with the last backup"
+    )]
+    Corrupt {
+        /// What the engine says.
+        reason: String,
+    },
     /// A read that took too long was ended.
     #[error("the read was ended after its time limit: ask for less at once")]
     TooSlow,
@@ -66,7 +87,64 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same operation may succeed later without anybody changing the request.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, Self::DiskFull | Self::Engine(_) | Self::Closed | Self::TooSlow | Self::Unknown { .. })
+        matches!(self, Self::Engine(_) | Self::Closed | Self::TooSlow | Self::Unknown { .. })
+            || self.is_of_the_disk()
+    }
+
+    /// Whether it is about the file or its disk, and so about every operation and not this one alone.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        matches!(self, Self::DiskFull | Self::ReadOnly | Self::Io { .. } | Self::Corrupt { .. })
+    }
+}
+
+/// Why commits fail, as far as somebody has to do something else about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitFailure {
+    /// No room on the disk.
+    NoSpace,
+    /// The file system takes no writes.
+    ReadOnly,
+    /// The disk failed.
+    IoError,
+    /// The database is damaged.
+    Damaged,
+    /// The engine, its server, or the way to it.
+    Engine,
+}
+
+impl CommitFailure {
+    /// The word in JSON and in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoSpace => "no_space",
+            Self::ReadOnly => "read_only",
+            Self::IoError => "io_error",
+            Self::Damaged => "damaged",
+            Self::Engine => "engine",
+        }
+    }
+}
+
+/// The last commit failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Failing {
+    /// By kind.
+    pub why: CommitFailure,
+    /// In words.
+    pub reason: String,
+}
+
+impl From<&StoreError> for Failing {
+    fn from(error: &StoreError) -> Self {
+        let why = match error {
+            StoreError::DiskFull => CommitFailure::NoSpace,
+            StoreError::ReadOnly => CommitFailure::ReadOnly,
+            StoreError::Io { .. } => CommitFailure::IoError,
+            StoreError::Corrupt { .. } => CommitFailure::Damaged,
+            _ => CommitFailure::Engine,
+        };
+        Self { why, reason: error.to_string() }
     }
 }
 

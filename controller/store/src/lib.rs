@@ -10,6 +10,7 @@
 //! sees one consistent state and is ended after [`READ_DEADLINE`].
 
 pub mod audit;
+pub mod certificates;
 pub mod configuration;
 pub mod contracts;
 pub mod devices;
@@ -35,4 +36,4 @@ pub mod usage;
 mod conformance;
 
 pub use engine::{OpenError, READ_DEADLINE, Receipt, Row, Store, Subject, Tx, Value, probe::FsyncProbe};
-pub use error::StoreError;
+pub use error::{CommitFailure, Failing, StoreError};

@@ -292,7 +292,7 @@ pub mod enrollment_service_client {
         /// A token and a certificate request against a device certificate. Repeating the call with the same
         /// token and the same public key gives the same device a fresh certificate and uses nothing up, so a
         /// power cut between the two sides needs no new token.
-        /// bbt-reason: token_unknown, token_used, token_expired, nonce_unknown, request_invalid.
+        /// bbt-reason: token_unknown, token_used, token_expired, nonce_unknown, request_invalid, revoked.
         pub async fn enroll(
             &mut self,
             request: impl tonic::IntoRequest<super::EnrollRequest>,
@@ -316,7 +316,11 @@ pub mod enrollment_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
-        /// A device whose certificate has expired proves its known key.
+        /// A device whose certificate has expired, or was superseded, proves its known key and gets a certificate for a
+        /// new one (or the same). Nothing is taken away before the new one is used.
+        /// bbt-reason: nonce_unknown, request_invalid (the request or the certificate cannot be read),
+        /// certificate_unknown (the certificate is not of this county, names no device, or is on record with another key
+        /// or device), proof_wrong (the signature is not by its key), unknown_device, revoked.
         pub async fn reattach(
             &mut self,
             request: impl tonic::IntoRequest<super::ReattachRequest>,
@@ -364,12 +368,16 @@ pub mod enrollment_service_server {
         /// A token and a certificate request against a device certificate. Repeating the call with the same
         /// token and the same public key gives the same device a fresh certificate and uses nothing up, so a
         /// power cut between the two sides needs no new token.
-        /// bbt-reason: token_unknown, token_used, token_expired, nonce_unknown, request_invalid.
+        /// bbt-reason: token_unknown, token_used, token_expired, nonce_unknown, request_invalid, revoked.
         async fn enroll(
             &self,
             request: tonic::Request<super::EnrollRequest>,
         ) -> std::result::Result<tonic::Response<super::EnrollResponse>, tonic::Status>;
-        /// A device whose certificate has expired proves its known key.
+        /// A device whose certificate has expired, or was superseded, proves its known key and gets a certificate for a
+        /// new one (or the same). Nothing is taken away before the new one is used.
+        /// bbt-reason: nonce_unknown, request_invalid (the request or the certificate cannot be read),
+        /// certificate_unknown (the certificate is not of this county, names no device, or is on record with another key
+        /// or device), proof_wrong (the signature is not by its key), unknown_device, revoked.
         async fn reattach(
             &self,
             request: tonic::Request<super::ReattachRequest>,
@@ -717,7 +725,9 @@ pub mod renewal_service_client {
             self.inner = self.inner.max_encoding_message_size(limit);
             self
         }
-        /// First phase: a certificate for a new key. The old one stays good.
+        /// First phase: a certificate for a new key. The old one stays good. May be repeated; each answer is good.
+        /// bbt-reason: request_invalid, certificate_superseded (a newer one was used: use that, or re-attach),
+        /// certificate_unknown, unknown_device, revoked.
         pub async fn renew(
             &mut self,
             request: impl tonic::IntoRequest<super::RenewRequest>,
@@ -739,7 +749,10 @@ pub mod renewal_service_client {
                 .insert(GrpcMethod::new("bbt.enrollment.v1.RenewalService", "Renew"));
             self.inner.unary(req, path, codec).await
         }
-        /// Second phase, called over a connection that uses the new certificate: the old one ends.
+        /// Second phase, called over a connection that uses the new certificate: those before it end, and are refused
+        /// from then on with certificate_superseded. A ReportService/Stream opened with it has the same effect. May be
+        /// repeated.
+        /// bbt-reason: certificate_superseded, certificate_unknown, unknown_device, revoked.
         pub async fn confirm(
             &mut self,
             request: impl tonic::IntoRequest<super::ConfirmRequest>,
@@ -780,12 +793,17 @@ pub mod renewal_service_server {
     /// Generated trait containing gRPC methods that should be implemented for use with RenewalServiceServer.
     #[async_trait]
     pub trait RenewalService: std::marker::Send + std::marker::Sync + 'static {
-        /// First phase: a certificate for a new key. The old one stays good.
+        /// First phase: a certificate for a new key. The old one stays good. May be repeated; each answer is good.
+        /// bbt-reason: request_invalid, certificate_superseded (a newer one was used: use that, or re-attach),
+        /// certificate_unknown, unknown_device, revoked.
         async fn renew(
             &self,
             request: tonic::Request<super::RenewRequest>,
         ) -> std::result::Result<tonic::Response<super::RenewResponse>, tonic::Status>;
-        /// Second phase, called over a connection that uses the new certificate: the old one ends.
+        /// Second phase, called over a connection that uses the new certificate: those before it end, and are refused
+        /// from then on with certificate_superseded. A ReportService/Stream opened with it has the same effect. May be
+        /// repeated.
+        /// bbt-reason: certificate_superseded, certificate_unknown, unknown_device, revoked.
         async fn confirm(
             &self,
             request: tonic::Request<super::ConfirmRequest>,

@@ -105,6 +105,7 @@ mod tests {
             Cause::ExpiredCertificate,
             Cause::Revoked,
             Cause::WrongName,
+            Cause::UnfitCertificate,
             Cause::UnknownDevice,
             Cause::OtherIdentity,
             Cause::ControllerTooOld,
@@ -113,6 +114,9 @@ mod tests {
             Cause::TokenExpired,
             Cause::RequestInvalid,
             Cause::NonceUnknown,
+            Cause::CertificateSuperseded,
+            Cause::CertificateUnknown,
+            Cause::ProofWrong,
         ];
         for (cause, language) in causes.into_iter().flat_map(|cause| Language::ALL.map(|l| (cause, l))) {
             assert!(REFUSALS.contains(&cause.action()), "{cause:?}");

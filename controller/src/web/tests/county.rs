@@ -20,7 +20,8 @@ use bbt_domain::{
 };
 use bbt_store::{
     Store, StoreError, Tx,
-    enrollment::{Enrolling, NewCertificate, NewToken, certificate_signed, device_enroll, token_create},
+    certificates::{NewCertificate, certificate_signed},
+    enrollment::{Enrolling, NewToken, device_enroll, token_create},
     faults::fault_analyze,
     ledger::{NewAsset, asset_add},
     meta::{County as CountyRecord, county_create},
@@ -80,6 +81,7 @@ impl County {
             county,
             rules: Arc::default(),
             changes: Changes::default(),
+            troubles: Arc::default(),
         });
         let router = crate::web::router(context.clone(), Desk::new("county.example:8443"));
         Self { context, clock, router, _folder: folder }

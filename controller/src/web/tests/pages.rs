@@ -9,12 +9,15 @@ use bbt_domain::{
     time::UtcMicros,
 };
 use bbt_proto::report::v1 as wire;
-use bbt_store::{Tx, devices::device_stand};
+use bbt_store::{CommitFailure, Tx, devices::device_stand};
 use http::StatusCode;
 use prost::Message;
 
 use super::county::{Browser, County};
-use crate::desk::Desk;
+use crate::{
+    desk::Desk,
+    trouble::{Kind, Trouble},
+};
 
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
@@ -413,4 +416,20 @@ async fn refusals_of_every_kind_stand_in_one_order_over_all_pages() {
         path = next.split('"').next().unwrap().to_owned();
     }
     assert_eq!(seen, (0..60).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_controller_stands_on_every_page_of_those_who_can_mend_it() {
+    let county = County::new().await;
+    let trouble = Trouble::StoreCannotCommit { why: CommitFailure::NoSpace, reason: "full".into() };
+    county.context.troubles.raise(trouble, county.context.now());
+    let mut browser = county.signed_in().await;
+    for address in ["/overview", "/devices", "/tickets"] {
+        let page = browser.get(address).await;
+        page.assert_has("服务器磁盘已满");
+        page.assert_has("2026-09-18 周五 08:30");
+    }
+    assert!(!county.browser().get("/login").await.body.contains("磁盘"), "a stranger learns nothing");
+    county.context.troubles.clear(Kind::StoreCannotCommit);
+    assert!(!browser.get("/overview").await.body.contains("磁盘已满"));
 }

@@ -5,6 +5,7 @@
 mod delivery;
 #[cfg(test)]
 mod tests;
+mod trouble;
 
 use bbt_domain::{
     fault::{FaultKind, FaultState, Reason, reason::Room},
@@ -20,6 +21,7 @@ use super::{
 };
 
 pub(in crate::web) use delivery::{Attempt, attempt, message};
+pub(in crate::web) use trouble::{Warning, trouble};
 
 /// Why a device did not take its settings: which value, in the county's words, and the device's own sentence.
 pub(in crate::web) fn rejection(language: Language, key: &str, reason: &str) -> String {

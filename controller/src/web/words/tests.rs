@@ -11,10 +11,14 @@ use bbt_domain::{
     ticket::state::{Action, TicketState},
     time::UtcMicros,
 };
-use bbt_store::outbox::{AttemptLine, MessageState};
+use bbt_store::{
+    CommitFailure,
+    outbox::{AttemptLine, MessageState},
+};
 use serde_json::json;
 
 use super::*;
+use crate::trouble::{Noted, Trouble};
 
 /// 2026-09-14, a Monday, 17:30 in the county.
 const MONDAY: UtcMicros = UtcMicros::from_const(1_789_378_200_000_000);
@@ -38,6 +42,23 @@ fn reasons() -> Vec<Reason> {
         Reason::NotExpected,
         Reason::SaidBroken,
         Reason::Unanswered,
+    ]
+}
+
+fn troubles() -> Vec<Trouble> {
+    let store = |why| Trouble::StoreCannotCommit { why, reason: String::new() };
+    vec![
+        store(CommitFailure::NoSpace),
+        store(CommitFailure::ReadOnly),
+        store(CommitFailure::IoError),
+        store(CommitFailure::Engine),
+        Trouble::DatabaseDamaged { reason: String::new() },
+        Trouble::ClockTripped { off_secs: -7_200 },
+        Trouble::ClockTripped { off_secs: 40 * 86_400 },
+        Trouble::BackupFailed { reason: String::new() },
+        Trouble::BackupOld { last: Some(MONDAY) },
+        Trouble::BackupOld { last: None },
+        Trouble::IntermediateOld { until: MONDAY },
     ]
 }
 
@@ -114,6 +135,10 @@ fn everything(language: Language) -> Vec<String> {
     for it in deliveries() {
         let said = attempt(language, &noted(serde_json::to_value(&it).unwrap()));
         says("delivery", format!("{} | {}", said.what, said.remedy.as_deref().unwrap_or("-")));
+    }
+    for trouble in troubles() {
+        let said = super::trouble(language, &Noted { trouble, since: MONDAY });
+        says("trouble", format!("{} | {}", said.what, said.remedy));
     }
     for label in ["user:admin", "local", "system:tickets"] {
         says(label, actor(language, label));

@@ -23,6 +23,7 @@ macro_rules! exams {
     };
 }
 
+mod certificates;
 mod configuration;
 mod enrollment;
 mod faults;
@@ -50,7 +51,8 @@ use serde_json::json;
 use crate::{
     Store, StoreError, Tx,
     audit::audit_note,
-    enrollment::{Enrolled, Enrolling, NewCertificate, NewToken, TokenRefusal, device_enroll, token_create},
+    certificates::NewCertificate,
+    enrollment::{Enrolled, Enrolling, NewToken, TokenRefusal, device_enroll, token_create},
     meta::{County, county_create},
     params,
     schools::school_add,

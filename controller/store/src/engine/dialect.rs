@@ -110,6 +110,13 @@ pub(super) fn sqlite_failure(error: rusqlite::Error) -> StoreError {
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::DiskFull,
         Some(ErrorCode::OperationInterrupted) => StoreError::TooSlow,
+        Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => {
+            StoreError::Io { reason: error.to_string() }
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            StoreError::Corrupt { reason: error.to_string() }
+        }
         _ => StoreError::Engine(Arc::new(error)),
     }
 }

@@ -69,7 +69,7 @@ impl Sqlite {
         let writer = Writer {
             connection: Some(connection),
             path: path.to_owned(),
-            health,
+            health: Arc::clone(&health),
             end_reads: Arc::clone(&end_reads),
         };
         let writer = thread::Builder::new()
@@ -80,7 +80,7 @@ impl Sqlite {
         let (reads, queue) = mpsc::channel::<Box<dyn Job>>(READ_QUEUE);
         let queue = Arc::new(Mutex::new(queue));
         for _ in 0..READERS {
-            let mut reader = Reader::open(path, Arc::clone(&end_reads))?;
+            let mut reader = Reader::open(path, Arc::clone(&health), Arc::clone(&end_reads))?;
             let queue = Arc::clone(&queue);
             thread::Builder::new()
                 .name("store-reader".into())
@@ -132,7 +132,7 @@ impl Writer {
     fn work(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
         while let Some(first) = queue.blocking_recv() {
             let mut group = vec![first];
-            let outcome = self.commit_group(&mut group, &mut queue);
+            let outcome = self.commit_group(&mut group, &mut queue).map_err(|error| self.by_disk(error));
             match &outcome {
                 Ok(()) => self.health.committed(group.len()),
                 Err(error) => self.poisoned(error),
@@ -150,10 +150,14 @@ impl Writer {
         group: &mut Vec<Box<dyn Job>>,
         queue: &mut mpsc::Receiver<Box<dyn Job>>,
     ) -> Result<(), StoreError> {
+        if let Some(found) = self.health.damage() {
+            return Err(found);
+        }
         let connection = match &self.connection {
             Some(connection) => connection,
             None => {
-                let fresh = open_writer(&self.path).map_err(|error| StoreError::Engine(Arc::new(error)))?;
+                let fresh =
+                    open_writer(&self.path).map_err(|error| StoreError::Io { reason: error.to_string() })?;
                 self.connection.insert(fresh)
             }
         };
@@ -162,7 +166,12 @@ impl Writer {
         let mut at = 0;
         loop {
             statement(connection, "SAVEPOINT job")?;
-            if !group[at].run(&mut Tx::on_sqlite(connection)) {
+            let mut tx = Tx::on_sqlite(connection);
+            let keep = group[at].run(&mut tx);
+            if let Some(failure) = tx.failure().filter(|failure| failure.is_of_the_disk()) {
+                return Err(failure.clone());
+            }
+            if !keep {
                 statement(connection, "ROLLBACK TO job")?;
             }
             statement(connection, "RELEASE job")?;
@@ -178,6 +187,20 @@ impl Writer {
             }
         }
         statement(connection, "COMMIT")
+    }
+
+    /// The engine calls a read-only file system, and sometimes a full one, an error of input and output: the file
+    /// system knows better.
+    fn by_disk(&self, error: StoreError) -> StoreError {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let Ok(stat) = rustix::fs::statvfs(folder) else { return error };
+        match error {
+            StoreError::Io { .. } if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) => {
+                StoreError::ReadOnly
+            }
+            StoreError::Io { .. } if stat.f_bavail == 0 => StoreError::DiskFull,
+            error => error,
+        }
     }
 
     /// A connection on which BEGIN, COMMIT or a rollback failed is not used again.
@@ -212,11 +235,12 @@ fn statement(connection: &Connection, sql: &str) -> Result<(), StoreError> {
 
 struct Reader {
     connection: Connection,
+    health: Arc<Health>,
     deadline: Arc<Mutex<Instant>>,
 }
 
 impl Reader {
-    fn open(path: &Path, end_reads: EndReads) -> Result<Self, OpenError> {
+    fn open(path: &Path, health: Arc<Health>, end_reads: EndReads) -> Result<Self, OpenError> {
         let unreadable = |error: rusqlite::Error| unreadable(path, &error);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(unreadable)?;
@@ -237,13 +261,18 @@ impl Reader {
                 }),
             )
             .map_err(unreadable)?;
-        Ok(Self { connection, deadline })
+        Ok(Self { connection, health, deadline })
     }
 
     fn run(&mut self, mut job: Box<dyn Job>) {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now() + READ_DEADLINE;
         let end = statement(&self.connection, "BEGIN").and_then(|()| {
-            job.run(&mut Tx::on_sqlite(&self.connection));
+            let mut tx = Tx::on_sqlite(&self.connection);
+            job.run(&mut tx);
+            if let Some(damage @ StoreError::Corrupt { .. }) = tx.failure() {
+                tracing::error!(%damage, "a read found the database damaged; nothing more is written to it");
+                self.health.failed(damage);
+            }
             statement(&self.connection, "ROLLBACK")
         });
         job.finish(end);

@@ -4,7 +4,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -16,7 +16,7 @@ use super::{
     postgres::Postgres,
     sqlite::Sqlite,
 };
-use crate::error::StoreError;
+use crate::error::{CommitFailure, Failing, StoreError};
 
 /// Why a store could not be opened. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -164,13 +164,9 @@ impl Store {
         receipt.committed().await
     }
 
-    /// Whether the last commit went to disk; else the reason why not.
-    pub fn health(&self) -> Result<(), String> {
-        if !self.health.failing.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        let reason = self.health.reason.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Err(reason.unwrap_or_else(|| "the last commit failed".to_owned()))
+    /// Whether the last commit went to disk; else why not.
+    pub fn health(&self) -> Result<(), Failing> {
+        self.health.failing().map_or(Ok(()), Err)
     }
 
     /// Commits made, and writes in them, since the store was opened.
@@ -182,16 +178,21 @@ impl Store {
 /// What an engine last knew of its commits.
 #[derive(Default)]
 pub(super) struct Health {
-    failing: AtomicBool,
     commits: AtomicU64,
     writes: AtomicU64,
-    reason: Mutex<Option<String>>,
+    /// Of the last commit, if it failed.
+    failing: Mutex<Option<Failing>>,
 }
 
 impl Health {
     /// A commit of `writes` operations is on disk.
     pub(super) fn committed(&self, writes: usize) {
-        self.failing.store(false, Ordering::Release);
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        // What a reader found meanwhile stays true.
+        if failing.as_ref().is_some_and(|known| known.why != CommitFailure::Damaged) {
+            *failing = None;
+        }
+        drop(failing);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.writes.fetch_add(writes as u64, Ordering::Relaxed);
     }
@@ -203,7 +204,20 @@ impl Health {
 
     /// A commit was not possible.
     pub(super) fn failed(&self, error: &StoreError) {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
-        self.failing.store(true, Ordering::Release);
+        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        if failing.as_ref().is_none_or(|known| known.why != CommitFailure::Damaged) {
+            *failing = Some(Failing::from(error));
+        }
+    }
+
+    /// What was found, once the engine found its own file damaged: from then on nothing is written to it, so that
+    /// what is not stored stays with those who have it.
+    pub(super) fn damage(&self) -> Option<StoreError> {
+        let Failing { why, reason } = self.failing()?;
+        (why == CommitFailure::Damaged).then_some(StoreError::Corrupt { reason })
+    }
+
+    fn failing(&self) -> Option<Failing> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 
-use super::{
+use crate::identity::{
     Identity,
     enroll::{EnrolError, EnrolOrder, enrol},
     keystore,

@@ -1,6 +1,4 @@
-//! Who a device is: the name in its certificate, its standing, and the evidence by which it is recognised.
-
-use std::fmt;
+//! The name in a device's certificate.
 
 use serde::{Deserialize, Serialize};
 
@@ -43,81 +41,6 @@ pub fn device_uri(domain: &TrustDomain, device: DeviceId) -> String {
 pub fn device_of_uri(domain: &TrustDomain, uri: &str) -> Option<DeviceId> {
     let id = uri.rsplit('/').next()?.parse().ok()?;
     (device_uri(domain, id) == uri).then_some(id)
-}
-
-/// How a device stands with the county.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standing {
-    /// May report.
-    Active,
-    /// Its access was taken away; can be given back.
-    Revoked,
-}
-
-impl Standing {
-    /// The word stored and shown in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Revoked => "revoked",
-        }
-    }
-
-    /// The standing that [`Standing::as_str`] names.
-    pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::Revoked].into_iter().find(|standing| standing.as_str() == text)
-    }
-}
-
-/// A kind of hardware evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EvidenceKind {
-    /// Endorsement key of the TPM.
-    TpmEk,
-    /// SMBIOS UUID.
-    BoardUuid,
-    /// Serial of the main board.
-    BoardSerial,
-    /// Serial of a disk.
-    DiskSerial,
-    /// Burnt-in address of a network card.
-    PermanentMac,
-}
-
-impl EvidenceKind {
-    /// All kinds.
-    pub const ALL: [Self; 5] =
-        [Self::TpmEk, Self::BoardUuid, Self::BoardSerial, Self::DiskSerial, Self::PermanentMac];
-
-    /// The word stored and shown in JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::TpmEk => "tpm_ek",
-            Self::BoardUuid => "board_uuid",
-            Self::BoardSerial => "board_serial",
-            Self::DiskSerial => "disk_serial",
-            Self::PermanentMac => "permanent_mac",
-        }
-    }
-}
-
-impl fmt::Display for EvidenceKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// One hardware fact by which a device is recognised after its disk was replaced or cloned.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Evidence {
-    /// What it is.
-    pub kind: EvidenceKind,
-    /// Normalised value.
-    pub value: String,
-    /// A value that many devices share; kept, never scored.
-    pub junk: bool,
 }
 
 #[cfg(test)]

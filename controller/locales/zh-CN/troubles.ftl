@@ -1,0 +1,25 @@
+# 系统自身的问题
+trouble = 系统有问题需要处理
+trouble-since = 开始于
+trouble-store-no-space = 服务器磁盘已满，任何内容都无法保存。设备会保留上报数据，恢复后补传。
+trouble-store-no-space-do = 请清理数据所在磁盘的空间，系统随后自动恢复。
+trouble-store-read-only = 服务器磁盘变为只读，任何内容都无法保存。设备会保留上报数据，恢复后补传。
+trouble-store-read-only-do = 请服务器管理员查看系统日志中磁盘变为只读的原因；可写后系统自动恢复。
+trouble-store-io-error = 服务器磁盘读写出错，任何内容都无法保存。设备会保留上报数据，恢复后补传。
+trouble-store-io-error-do = 请服务器管理员检查磁盘和连线，并准备好备份；磁盘正常后系统自动恢复。
+trouble-store-engine = 数据库暂时无法写入。设备会保留上报数据，恢复后补传。
+trouble-store-engine-do = 原因见日志。如持续出现，请联系服务器管理员。
+trouble-database-damaged = 数据库已损坏，不再写入，页面内容可能不完整。设备会保留上报数据，恢复后补传。
+trouble-database-damaged-do = 请停止服务，用最近的备份执行 bbt-controller restore。备份之后的数据由设备重新上报。
+trouble-clock-behind = 服务器时钟慢了 { $hours } 小时。处理之前不签发任何证书。
+trouble-clock-behind-do = 请校准时钟；如时钟正确，请执行 bbt-controller clock accept。
+trouble-clock-ahead = 服务器时钟比之前快了 { $hours } 小时。处理之前不签发任何证书。
+trouble-clock-ahead-do = 请校准时钟；如时钟正确，请执行 bbt-controller clock accept。
+trouble-backup-failed = 最近一次夜间备份失败。
+trouble-backup-failed-do = 原因见日志。请执行 bbt-controller backup，或留意下一晚是否成功。
+trouble-backup-old = 最新的夜间备份是 { $at } 的。
+trouble-backup-old-do = 请在日志中查看之后为何没有备份，或执行 bbt-controller backup。
+trouble-backup-none = 还没有夜间备份。
+trouble-backup-none-do = 请在日志中查看为何没有备份，或执行 bbt-controller backup。
+trouble-intermediate-old = 签发设备证书的中间证书将于 { $at } 到期。
+trouble-intermediate-old-do = 请取出根密钥，执行 bbt-controller ca rotate。
