@@ -195,8 +195,10 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
     loop {
         let performed = tokio::select! {
             () = tokio::time::sleep(conduct.wait()) => {
+                let live_ended = conduct.end_live();
                 let tasks = conduct.due();
-                reporter.perform(&tasks).await.map(|()| tasks.iter().any(|task| *task > Task::Sample))
+                let shows = live_ended || tasks.iter().any(|task| *task > Task::Sample);
+                reporter.perform(&tasks).await.map(|()| shows)
             }
             (config, answer) = orders.next() => {
                 let outcome = conduct.take(config, state).await;
@@ -254,12 +256,19 @@ impl Conduct {
         Duration::from_micros(micros as u64)
     }
 
+    /// Goes back to the ordinary intervals when a live look is over; true if one was.
+    fn end_live(&mut self) -> bool {
+        let now_mono_micros = self.platform.now().mono_micros;
+        let ended = self.configuration.end_live(now_mono_micros);
+        if ended {
+            tracing::info!("the live look is over");
+            self.schedule.change(self.configuration.in_force().intervals(), now_mono_micros);
+        }
+        ended
+    }
+
     fn due(&mut self) -> Vec<Task> {
         let now = self.clock.stamp();
-        if self.configuration.end_live(now.mono_micros) {
-            tracing::info!("the live look is over");
-            self.schedule.change(self.configuration.in_force().intervals(), now.mono_micros);
-        }
         self.schedule.due(now.mono_micros, self.configuration.quiet_until(&now))
     }
 

@@ -141,7 +141,7 @@ fn a_change_reaches_an_open_stream_a_bad_one_is_rejected_and_the_last_good_survi
     agent.run()?;
     expect_in_force(&agent, "sample_interval_secs", 30, "county")?;
 
-    county.restart()?;
+    county.serve()?;
     let mended = set(&county, &["--device", &device, "spool_max_bytes=16777216"])?;
     expect_applied(&county, &device, mended)?;
     expect_in_force(&agent, "sample_interval_secs", 20, "county")?;
