@@ -85,6 +85,7 @@ debian_packages() {
     have ip && have ss || missing+=(iproute2)
     have strace || missing+=(strace)
     have faketime || missing+=(faketime)
+    have nft || missing+=(nftables)
     have openssl || missing+=(openssl)
     have x86_64-w64-mingw32-gcc || missing+=(gcc-mingw-w64-x86-64)
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)

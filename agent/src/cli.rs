@@ -346,6 +346,7 @@ fn spool_list(state: &Folder, json: bool) -> Result<(), Failure> {
                     "kind": kind(frame),
                     "made_at": rfc3339(frame.wall_micros),
                     "size_bytes": frame.size_bytes,
+                    "decided": frame.decided,
                     "decided_at": frame.decided_micros.map(rfc3339),
                 })
             })
@@ -355,7 +356,11 @@ fn spool_list(state: &Folder, json: bool) -> Result<(), Failure> {
     }
     println!("{:<8} {:<8} {:>8} {:>8} {:<20} decided", "class", "kind", "number", "bytes", "made");
     for frame in &frames {
-        let decided = frame.decided_micros.map_or_else(|| "no".to_owned(), rfc3339);
+        let decided = match frame.decided_micros {
+            Some(micros) => rfc3339(micros),
+            None if frame.decided => "yes, when is not known".to_owned(),
+            None => "no".to_owned(),
+        };
         println!(
             "{:<8} {:<8} {:>8} {:>8} {:<20} {decided}",
             frame.class.name(),

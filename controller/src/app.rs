@@ -2,7 +2,6 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use arc_swap::ArcSwap;
 use axum::Router;
 use bbt_proto::{
     enrollment::v1::{
@@ -13,7 +12,7 @@ use bbt_proto::{
 use serde_json::json;
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
     task::JoinSet,
     time::timeout,
@@ -21,6 +20,8 @@ use tokio::{
 use tonic::service::Routes;
 
 use crate::{
+    backup::Backups,
+    certificates::{Certificates, ExchangeError, Source},
     config::{Config, DRAIN, DataFolder},
     configuration::Configurations,
     context::Context,
@@ -36,12 +37,14 @@ use crate::{
         accept::{Port, PortCounters, Security, serve},
         places::{Caps, Requests},
         refusals::Refusals,
-        tls::{self, DeviceVerifier},
+        tls::DeviceVerifier,
     },
     operation::Operations,
-    pki::{PkiError, issue, signed_time::TimeSigner},
     tasks::{
-        Nudge, drive,
+        Nudge,
+        certificate_renewal::CertificateRenewal,
+        clock_watch::ClockWatch,
+        drive,
         fault_analysis::{FaultAnalysis, Heard},
         inquiry_opening::InquiryOpening,
         lesson_telling::LessonTelling,
@@ -92,12 +95,9 @@ pub enum ServeError {
     /// The data folder.
     #[error(transparent)]
     County(#[from] CountyError),
-    /// Keys.
+    /// Certificates.
     #[error(transparent)]
-    Pki(#[from] PkiError),
-    /// TLS settings.
-    #[error("the TLS settings of the listeners are not accepted: {0}")]
-    Tls(#[from] tls::TlsError),
+    Certificates(#[from] ExchangeError),
     /// A port is taken or may not be used.
     #[error(
         "port {port} ({name}) cannot be opened on {address}: {reason}; end the program that holds it, or choose another with {variable}"
@@ -131,17 +131,14 @@ pub async fn run(
     log: Option<LogHandle>,
 ) -> Result<(), ServeError> {
     let system = |what| move |reason| ServeError::System { what, reason };
+    // Before anybody can see that it serves and ask it to end.
+    let signals = Signals::listen().map_err(system("listening to signals"))?;
     raise_descriptor_limit();
     let county = open(folder, clock).await?;
     // Of a controller that was killed: whoever waits for this one must not read it.
     let _ = std::fs::remove_file(folder.listen_json());
     probe_disk(folder);
-    let listener = issue::listener(
-        &county.authority.load(),
-        &folder.pki(),
-        &county.config.public.names,
-        county.context.now(),
-    )?;
+    let certificates = open_certificates(&county, folder)?;
 
     let agents = bind("agents", county.config.listen.agents).await?;
     let enrollment = bind("enrollment", county.config.listen.enrollment).await?;
@@ -152,17 +149,17 @@ pub async fn run(
         Addresses::of(&county.config, &agents, &enrollment, &console).map_err(system("reading the ports"))?;
     let desk = Desk::new(&addresses.console);
 
+    let backups = Arc::new(Backups::default());
     let (stop, drain) = watch::channel(false);
-    let parts = Parts::build(&county, &listener, &addresses, drain.clone())?;
-    let clock = Arc::clone(&county.context.clock);
+    let exchange = Nudge::default();
+    let parts = Parts::build(folder, &county, &backups, &certificates, &addresses, &exchange, drain.clone());
     let limits = &county.config.limits;
-    let swap = |config| Arc::new(ArcSwap::from_pointee(config));
     let ports = [
         Port {
             name: "agents",
             security: Security::Device {
-                config: swap(tls::agents(&listener, Arc::clone(&parts.verifier), Arc::clone(&clock))?),
-                verifier: Arc::clone(&parts.verifier),
+                config: Arc::clone(&certificates.agents),
+                verifier: Arc::clone(certificates.verifier()),
                 denylist: Arc::clone(&county.denylist),
             },
             http1: false,
@@ -179,7 +176,7 @@ pub async fn run(
         },
         Port {
             name: "enrollment",
-            security: Security::Server(swap(tls::enrollment(&listener, Arc::clone(&clock))?)),
+            security: Security::Server(Arc::clone(&certificates.enrollment)),
             http1: false,
             caps: ENROLLMENT_CAPS,
             window_bytes: OTHERS_WINDOW,
@@ -189,7 +186,7 @@ pub async fn run(
         },
         Port {
             name: "console",
-            security: Security::Server(swap(tls::console(&listener, clock)?)),
+            security: Security::Server(Arc::clone(&certificates.console)),
             http1: true,
             caps: CONSOLE_CAPS,
             window_bytes: OTHERS_WINDOW,
@@ -221,12 +218,14 @@ pub async fn run(
     }
     serving.spawn(control::serve(socket, parts.operations, drain.clone()));
     start_tasks(&county, desk, parts.heard, parts.booked, &drain, &mut serving);
+    let renewal = CertificateRenewal::new(Arc::clone(&county.context), Arc::clone(&certificates));
+    serving.spawn(drive(Arc::new(renewal), exchange, drain.clone()));
     files::write_atomically(&folder.listen_json(), listen_json.as_bytes(), 0o644)
         .map_err(system("writing run/listen.json"))?;
     tracing::info!(county = %county.context.county.name, listen = %listen_json.trim(), "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
 
-    wait_for_stop(folder, log, &county.context).await.map_err(system("waiting for signals"))?;
+    signals.wait_for_stop(folder, log, &county.context, &certificates).await;
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     tracing::info!("stopping");
     let _ = std::fs::remove_file(folder.listen_json());
@@ -234,6 +233,9 @@ pub async fn run(
     if timeout(DRAIN, async { while serving.join_next().await.is_some() {} }).await.is_err() {
         tracing::warn!(secs = DRAIN.as_secs(), "connections were cut off");
         serving.shutdown().await;
+    }
+    if let Err(error) = county.guard.keep() {
+        tracing::error!(%error, "the mark of the clock could not be written");
     }
     let _ = std::fs::remove_file(folder.socket());
     drop(county);
@@ -258,6 +260,8 @@ fn start_tasks(
     let opening = TicketOpening::new(context(), desk, outbox.clone());
     let asking = InquiryOpening::new(context());
     let delivery = OutboxDelivery::new(context(), door, Arc::clone(&county.sealing), outbox.clone());
+    let watch = ClockWatch::new(context(), Arc::clone(&county.guard));
+    serving.spawn(drive(Arc::new(watch), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(Reconciliation::new(context())), booked, drain.clone()));
     serving.spawn(drive(Arc::new(LessonTelling::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(StoreWatch::new(context())), Nudge::default(), drain.clone()));
@@ -319,7 +323,6 @@ pub fn public_address_or_first(configured: &str, names: &[String], bound: Socket
 
 /// What the ports share.
 struct Parts {
-    verifier: Arc<DeviceVerifier>,
     refusals: Arc<Refusals>,
     ingest: Arc<Ingest>,
     heard: Arc<Heard>,
@@ -331,15 +334,16 @@ struct Parts {
 
 impl Parts {
     fn build(
+        folder: &DataFolder,
         county: &OpenCounty,
-        listener: &issue::Listener,
+        backups: &Arc<Backups>,
+        certificates: &Certificates,
         addresses: &Addresses,
+        exchange: &Nudge,
         drain: watch::Receiver<bool>,
-    ) -> Result<Self, ServeError> {
-        let domain = county.context.county.trust_domain.clone();
+    ) -> Self {
         let denylist = || Arc::clone(&county.denylist);
-        let verifier = DeviceVerifier::new(county.authority.load().root(), domain.clone(), denylist())?;
-        let signer = Arc::new(TimeSigner::new(listener, domain)?);
+        let signer = || Arc::clone(&certificates.signer);
         let refusals = Arc::new(Refusals::new(Arc::clone(&county.context)));
         let heard = Arc::new(Heard::default());
         let booked = Nudge::default();
@@ -347,7 +351,7 @@ impl Parts {
             Arc::clone(&county.context),
             denylist(),
             Arc::clone(&refusals),
-            Arc::clone(&signer),
+            signer(),
             &county.config.limits,
             Arc::clone(&heard),
         ));
@@ -369,9 +373,9 @@ impl Parts {
         let enrollment = Enrollment::new(
             Arc::clone(&county.context),
             issuing,
-            signer,
+            signer(),
             Arc::clone(&refusals),
-            (Arc::clone(&verifier), denylist()),
+            (Arc::clone(certificates.verifier()), denylist()),
             addresses.agents.clone(),
         );
         let enrollment = EnrollmentServiceServer::new(enrollment)
@@ -388,19 +392,15 @@ impl Parts {
             webhooks: county.config.webhooks.clone(),
             desk: Desk::new(&addresses.console),
             booked: booked.clone(),
+            folder: folder.clone(),
+            backups: Arc::clone(backups),
+            pki: county.pki.clone(),
+            guard: Arc::clone(&county.guard),
+            exchange: exchange.clone(),
             enrollment: addresses.enrollment.clone(),
             live: Box::new(move || json!({"streams": live.sessions.count()})),
         };
-        Ok(Self {
-            verifier,
-            refusals,
-            ingest,
-            heard,
-            booked,
-            operations: Arc::new(operations),
-            agents,
-            enrollment,
-        })
+        Self { refusals, ingest, heard, booked, operations: Arc::new(operations), agents, enrollment }
     }
 }
 
@@ -422,24 +422,69 @@ fn listen_json(ports: &[Port]) -> io::Result<String> {
     Ok(format!("{}\n", serde_json::Value::Object(chosen)))
 }
 
-/// Returns on SIGTERM or SIGINT; SIGHUP reads the log level and the rules of faults anew.
-async fn wait_for_stop(folder: &DataFolder, log: Option<LogHandle>, context: &Context) -> io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => match Config::load(folder.path()) {
-                Ok(config) => {
-                    context.rules.store(Arc::new(config.rules()));
-                    let changed = log.as_ref().map(|log| log.reload(filter(&config.log)));
-                    tracing::info!(level = config.log.level, ok = !matches!(changed, Some(Err(_))), "reloaded");
-                }
-                Err(error) => tracing::error!(%error, "not reloaded, everything stays as it was"),
-            },
+/// Those of the county's folder, with the settings of the ports.
+fn open_certificates(county: &OpenCounty, folder: &DataFolder) -> Result<Arc<Certificates>, ExchangeError> {
+    let domain = county.context.county.trust_domain.clone();
+    let denylist = Arc::clone(&county.denylist);
+    let verifier = DeviceVerifier::new(county.authority.load().root(), domain.clone(), denylist)?;
+    let source = Source {
+        folder: folder.pki(),
+        authority: Arc::clone(&county.authority),
+        domain,
+        clock: Arc::clone(&county.context.clock),
+        verifier,
+    };
+    Certificates::open(source, county.config.public.names.clone()).map(Arc::new)
+}
+
+/// What the system may tell the controller.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns on SIGTERM or SIGINT; SIGHUP reads certificates, the log level and the rules of faults anew.
+    async fn wait_for_stop(
+        mut self,
+        folder: &DataFolder,
+        log: Option<LogHandle>,
+        context: &Context,
+        certificates: &Arc<Certificates>,
+    ) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => match Config::load(folder.path()) {
+                    Ok(config) => {
+                        context.rules.store(Arc::new(config.rules()));
+                        let changed = log.as_ref().map(|log| log.reload(filter(&config.log)));
+                        reload_certificates(certificates, config.public.names.clone()).await;
+                        tracing::info!(level = config.log.level, ok = !matches!(changed, Some(Err(_))), "reloaded");
+                    }
+                    Err(error) => tracing::error!(%error, "not reloaded, everything stays as it was"),
+                },
+            }
         }
+    }
+}
+
+async fn reload_certificates(certificates: &Arc<Certificates>, names: Vec<String>) {
+    let certificates = Arc::clone(certificates);
+    match tokio::task::spawn_blocking(move || certificates.reload(names)).await {
+        Ok(Ok(exchanged)) => tracing::info!(exchanged, "certificates were read"),
+        Ok(Err(error)) => tracing::error!(%error, "certificates stay as they were"),
+        Err(error) => tracing::error!(%error, "certificates stay as they were"),
     }
 }
 

@@ -1,6 +1,16 @@
-//! The controller's clock, so that tests and a simulated county can move it.
+//! The controller's clock, so that tests and a simulated county can move it, and the guard before it
+//! ([`guard`]): what the rest of the controller asks is never the system's clock itself.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+pub mod guard;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime},
+};
 
 use bbt_domain::time::UtcMicros;
 
@@ -9,21 +19,25 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
     /// Now.
     fn now(&self) -> UtcMicros;
 
+    /// What has passed since some moment of this run, whatever happens to the date.
+    fn ticks(&self) -> Duration;
+
     /// Why the date cannot be believed now, if so.
     fn doubt(&self) -> Option<Doubt> {
         None
     }
 }
 
-/// Why the controller does not believe the system's clock.
+/// The system's clock is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Doubt {
-    /// It is before a time that already was.
-    #[error("the controller's clock fell back: it signs nothing until the clock is right again")]
-    Behind,
-    /// It is far ahead of what the monotonic clock says.
-    #[error("the controller's clock leapt ahead: it signs nothing until somebody said that it is right")]
-    Ahead,
+#[error(
+    "the controller does not believe its clock, which says {system} and is held to be {held}: it signs no time and issues nothing until the clock is set right, or accepted as it is with `bbt-controller clock accept`"
+)]
+pub struct Doubt {
+    /// What it says.
+    pub system: UtcMicros,
+    /// What the controller holds the time to be.
+    pub held: UtcMicros,
 }
 
 /// The clock that the program runs on.
@@ -32,6 +46,9 @@ pub type SharedClock = Arc<dyn Clock>;
 /// The operating system's clock.
 #[derive(Debug, Default)]
 pub struct SystemClock;
+
+/// The beginning of [`SystemClock::ticks`].
+static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the one place where the system's clock is read")]
@@ -42,32 +59,44 @@ impl Clock for SystemClock {
         };
         UtcMicros::from_micros(micros)
     }
+
+    fn ticks(&self) -> Duration {
+        BEGIN.elapsed()
+    }
 }
 
 /// A clock that is set by hand.
 #[derive(Debug)]
-pub struct ManualClock(std::sync::atomic::AtomicI64);
+pub struct ManualClock {
+    date: AtomicI64,
+    ticks: AtomicI64,
+}
 
 impl ManualClock {
     /// Starts at `now`.
     pub fn at(now: UtcMicros) -> Self {
-        Self(now.as_micros().into())
+        Self { date: now.as_micros().into(), ticks: AtomicI64::new(0) }
     }
 
-    /// Goes on by `span`.
-    pub fn advance(&self, span: std::time::Duration) {
+    /// Time goes by.
+    pub fn advance(&self, span: Duration) {
         let micros = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-        self.0.fetch_add(micros, std::sync::atomic::Ordering::SeqCst);
+        self.date.fetch_add(micros, Ordering::SeqCst);
+        self.ticks.fetch_add(micros, Ordering::SeqCst);
     }
 
-    /// Jumps to `now`.
+    /// The date jumps to `now`.
     pub fn set(&self, now: UtcMicros) {
-        self.0.store(now.as_micros(), std::sync::atomic::Ordering::SeqCst);
+        self.date.store(now.as_micros(), Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> UtcMicros {
-        UtcMicros::from_micros(self.0.load(std::sync::atomic::Ordering::SeqCst))
+        UtcMicros::from_micros(self.date.load(Ordering::SeqCst))
+    }
+
+    fn ticks(&self) -> Duration {
+        Duration::from_micros(u64::try_from(self.ticks.load(Ordering::SeqCst)).unwrap_or_default())
     }
 }

@@ -22,7 +22,7 @@ use bbt_store::{
 };
 
 use crate::{
-    clock::SharedClock,
+    clock::{SharedClock, guard::GuardedClock},
     config::{Config, ConfigError, DataFolder, FILE},
     configuration::Changes,
     context::{Context, new_id},
@@ -31,6 +31,7 @@ use crate::{
         self, PkiError,
         authority::{Authority, SharedAuthority},
         revoke::{Denylist, RevocationError},
+        rotation::remove_retired_keys,
         sealing::{SealingError, SealingKey},
     },
 };
@@ -175,6 +176,10 @@ pub struct OpenCounty {
     pub context: Arc<Context>,
     /// Root and issuing key.
     pub authority: SharedAuthority,
+    /// The folder of keys and certificates.
+    pub pki: PathBuf,
+    /// The clock of `context`, for whoever keeps its mark and accepts the system's.
+    pub guard: Arc<GuardedClock>,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -196,7 +201,17 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     }
     let config = Config::load(home)?;
     let lock = Lock::take(folder)?;
-    let authority = Arc::new(ArcSwap::from_pointee(Authority::load(&folder.pki())?));
+    remove_retired_keys(&folder.pki())?;
+    let authority = Authority::load(&folder.pki())?;
+    let mark = folder.clock_mark();
+    let guard = GuardedClock::open(&mark, clock, authority.since()).map_err(|reason| CountyError::File {
+        path: mark,
+        done: "read",
+        reason,
+    })?;
+    let guard = Arc::new(guard);
+    let clock: SharedClock = guard.clone();
+    let authority = Arc::new(ArcSwap::from_pointee(authority));
     let denylist = Arc::new(Denylist::open(&folder.revocations())?);
     let store = Store::open(&folder.database(), clock.now())?;
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
@@ -212,7 +227,7 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     replay_revocations(&context, &denylist).await?;
     adopt_devices(&context).await?;
     let sealing = Arc::new(SealingKey::open_or_create(&folder.pki())?);
-    Ok(OpenCounty { config, context, authority, denylist, sealing, lock })
+    Ok(OpenCounty { config, context, authority, pki: folder.pki(), guard, denylist, sealing, lock })
 }
 
 /// Makes the store agree with the revocation log, which is right: it is written first and never rewound.
@@ -258,7 +273,8 @@ pub struct Lock {
 }
 
 impl Lock {
-    fn take(folder: &DataFolder) -> Result<Self, CountyError> {
+    /// Takes it, or says who has it.
+    pub fn take(folder: &DataFolder) -> Result<Self, CountyError> {
         make_folder(&folder.run())?;
         let path = folder.lock();
         let file = File::options()

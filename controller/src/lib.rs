@@ -1,6 +1,8 @@
 //! bbt-controller: the county's side. Enrols devices, takes their reports, shows what is known.
 
 pub mod app;
+pub mod backup;
+pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -18,6 +20,7 @@ pub mod names;
 pub mod operation;
 pub mod password;
 pub mod pki;
+pub mod restore;
 pub mod samples;
 pub mod tasks;
 pub mod telemetry;

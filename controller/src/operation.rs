@@ -4,10 +4,11 @@
 //! directly; either way by this code.
 
 mod configuration;
+mod keys;
 mod ledger;
 mod work;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bbt_domain::{
     access::Actor,
@@ -18,7 +19,7 @@ use bbt_domain::{
 };
 use bbt_store::{
     StoreError,
-    audit::audit_verify,
+    audit::{audit_note, audit_verify},
     configuration::rejected_count,
     devices::{device_count, device_list, device_show, device_stand},
     enrollment::{NewToken, token_create},
@@ -33,7 +34,9 @@ pub use configuration::LevelName;
 pub use ledger::AssetFields;
 
 use crate::{
-    config::Webhooks,
+    backup::{Backups, MakeError, describe},
+    clock::guard::GuardedClock,
+    config::{DataFolder, Webhooks},
     context::Context,
     desk::Desk,
     pki::{authority::SharedAuthority, hex, revoke::Denylist, sealing::SealingKey, tokens},
@@ -205,6 +208,22 @@ pub enum Operation {
     },
     /// Whether the ledger is whole.
     LedgerVerify,
+    /// Copies the county into a file.
+    Backup {
+        /// A whole path on the controller's machine.
+        file: PathBuf,
+    },
+    /// How far the backup under way is.
+    BackupProgress,
+    /// Takes over a new issuing intermediate.
+    CaAdopt {
+        /// PEM.
+        certificate: String,
+        /// PEM.
+        key: Secret,
+    },
+    /// Believes the system's clock as it is.
+    ClockAccept,
 }
 
 /// A secret on its way to be sealed. It is not printed.
@@ -258,6 +277,12 @@ pub struct Operations {
     pub context: Arc<Context>,
     /// Root and issuing key.
     pub authority: SharedAuthority,
+    /// The folder of their files.
+    pub pki: PathBuf,
+    /// The clock of `context`.
+    pub guard: Arc<GuardedClock>,
+    /// Poked when another intermediate signs; wakes whoever shows certificates.
+    pub exchange: Nudge,
     /// Who may not connect.
     pub denylist: Arc<Denylist>,
     /// Seals secrets at rest.
@@ -268,6 +293,10 @@ pub struct Operations {
     pub desk: Desk,
     /// Poked when something was booked; wakes whoever holds it against what is seen.
     pub booked: Nudge,
+    /// Where the county's data lie.
+    pub folder: DataFolder,
+    /// Makes backups.
+    pub backups: Arc<Backups>,
     /// HOST:PORT of the enrolment port as devices see it.
     pub enrollment: String,
     /// What only the running controller knows; an empty object while it does not run.
@@ -331,6 +360,13 @@ impl Operations {
             Operation::AssetList { after } => self.asset_list(actor, after).await,
             Operation::AssetShow { no } => self.asset_show(actor, &no).await,
             Operation::LedgerVerify => self.ledger_verify(actor).await,
+            Operation::Backup { file } => self.backup(actor, file).await,
+            Operation::BackupProgress => {
+                let (done, total) = self.backups.progress();
+                Ok(json!({"done_bytes": done, "total_bytes": total}))
+            }
+            Operation::CaAdopt { certificate, key } => self.ca_adopt(actor, certificate, key).await,
+            Operation::ClockAccept => self.clock_accept(actor).await,
         }
     }
 
@@ -353,6 +389,24 @@ impl Operations {
             "ledger_entries": ledger_entries, "ledger_head": ledger_head, "ledger_broken": ledger_broken}))
     }
 
+    async fn backup(&self, actor: Actor, file: PathBuf) -> Result<Json, OperationError> {
+        let failed = |error: &dyn std::fmt::Display| OperationError::Failed(error.to_string());
+        let (backups, context) = (Arc::clone(&self.backups), Arc::clone(&self.context));
+        let (authority, folder) = (self.authority.load_full(), self.folder.clone());
+        let make = move || {
+            let made = backups.make(&context, &authority, &folder, &actor, &file);
+            made.map(|made| (describe(&made, &file), actor))
+        };
+        let made = tokio::task::spawn_blocking(make).await.map_err(|error| failed(&error))?;
+        let (made, actor) = made.map_err(|error| failed(&error))?;
+        let (now, detail) = (self.context.now(), made.clone());
+        let note = move |tx: &mut bbt_store::Tx<'_>| {
+            audit_note(tx, &actor, "backup.make", detail["file"].as_str().unwrap_or_default(), &detail, now)
+        };
+        self.context.store.write(note).await.map_err(|error| failed(&MakeError::Audit(error)))?;
+        Ok(made)
+    }
+
     async fn status(&self, actor: Actor) -> Result<Json, OperationError> {
         let since = self.context.now().minus(REPORTING);
         let count = move |tx: &mut bbt_store::Tx<'_>| {
@@ -366,6 +420,8 @@ impl Operations {
             "time": self.context.now(),
             "trust_domain": county.trust_domain,
             "ca_sha256": hex(&self.authority.load().root_sha256()),
+            "issuing_until": self.authority.load().until(),
+            "clock": self.context.clock.doubt().map_or_else(|| "ok".to_owned(), |doubt| doubt.to_string()),
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),

@@ -166,8 +166,10 @@ fn a_live_look_brings_samples_within_seconds_and_ends_by_itself() -> Result<()> 
         Ok(())
     })?;
     expect_in_force(&agent, "sample_interval_secs", 60, "built_in")?;
-    assert_eq!(configuration(&county, &device)?["live"], Value::Null);
-    Ok(())
+    eventually(PUSHED, "the end of it at the county", || {
+        ensure!(configuration(&county, &device)?["live"].is_null(), "it goes on");
+        Ok(())
+    })
 }
 
 #[test]

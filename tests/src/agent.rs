@@ -123,15 +123,7 @@ impl Agent {
 
     /// A command such as `run` with the agent's folders, to be started by other means.
     pub fn command(&self, name: &str) -> Result<Command> {
-        let agent = program::binary("bbt-agent")?;
-        let mut command = match self.wrapper.split_first() {
-            Some((wrapper, words)) => {
-                let mut command = Command::new(wrapper);
-                command.args(words).arg(agent);
-                command
-            }
-            None => Command::new(agent),
-        };
+        let mut command = program::wrapped(&self.wrapper, "bbt-agent")?;
         command.args(name.split(' '));
         command.arg("--state").arg(self.state()).arg("--config").arg(self.folder.path().join("agent.toml"));
         command.env_remove("RUST_LOG");

@@ -49,6 +49,7 @@ pub struct County {
     folder: TempDir,
     address: Ipv4Addr,
     environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
     listen: Option<Listen>,
     server: Option<Running>,
 }
@@ -87,9 +88,23 @@ impl County {
 
     /// A county after `init`; nothing runs yet.
     pub fn init() -> Result<Self> {
+        Self::init_at(own_address())
+    }
+
+    /// The same at an address that is not this machine's own, for a controller that is started elsewhere.
+    pub fn init_at(address: Ipv4Addr) -> Result<Self> {
+        Self::init_in(address, Vec::new())
+    }
+
+    /// The same by a clock of its own, by which it goes on running.
+    pub fn init_by(clock: &MovedClock) -> Result<Self> {
+        let environment = clock.environment().map(|(key, value)| (key.to_owned(), value)).to_vec();
+        Self::init_in(own_address(), environment)
+    }
+
+    fn init_in(address: Ipv4Addr, environment: Vec<(String, String)>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("bbt-county-").tempdir().context("making a folder")?;
-        let county =
-            Self { folder, address: own_address(), environment: Vec::new(), listen: None, server: None };
+        let county = Self { folder, address, environment, wrapper: Vec::new(), listen: None, server: None };
         let password = county.folder.path().join("password");
         fs::write(&password, PASSWORD).with_context(|| format!("writing {}", password.display()))?;
         let name = county.address.to_string();
@@ -116,6 +131,17 @@ impl County {
         self.environment.extend(clock.environment().map(|(key, value)| (key.to_owned(), value)));
     }
 
+    /// Has another program start `serve`, from the next time on: its words, to which those of the controller are
+    /// added.
+    pub fn set_wrapper(&mut self, wrapper: Vec<String>) {
+        self.wrapper = wrapper;
+    }
+
+    /// Where it listens; the ports are its own choice.
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
     /// Starts `serve` and waits until all listeners are ready: on free ports the first time, on the same ones
     /// after that.
     pub fn serve(&mut self) -> Result<()> {
@@ -126,7 +152,7 @@ impl County {
             }
             _ => {}
         }
-        let mut server = Running::start(self.command()?.arg("serve"), &self.log_path())?;
+        let mut server = Running::start(&mut self.serve_command()?, &self.log_path())?;
         let ready = eventually(SOON, "the controller's listeners", || {
             // A controller that has ended will not become ready; its log is the reason to show.
             Ok(match server.ensure_running() {
@@ -142,7 +168,7 @@ impl County {
     /// Starts `serve` and ends it as a power cut would after `life`, wherever it is then. An error when it has
     /// ended by itself.
     pub fn serve_and_kill(&mut self, life: Duration) -> Result<()> {
-        let mut server = Running::start(self.command()?.arg("serve"), &self.log_path())?;
+        let mut server = Running::start(&mut self.serve_command()?, &self.log_path())?;
         thread::sleep(life);
         server.ensure_running()?;
         server.kill()
@@ -262,8 +288,18 @@ impl County {
         Ok(())
     }
 
+    fn serve_command(&self) -> Result<Command> {
+        let mut command = self.command_by(&self.wrapper)?;
+        command.arg("serve");
+        Ok(command)
+    }
+
     fn command(&self) -> Result<Command> {
-        let mut command = Command::new(program::binary("bbt-controller")?);
+        self.command_by(&[])
+    }
+
+    fn command_by(&self, wrapper: &[String]) -> Result<Command> {
+        let mut command = program::wrapped(wrapper, "bbt-controller")?;
         command.env("BBT_CONTROLLER_DATA", self.data()).env_remove("RUST_LOG");
         for name in LISTENERS {
             let port = self.listen.map_or(0, |listen| listen.named(name).port());

@@ -23,7 +23,10 @@ use bbt_proto::{
 use hyper_util::rt::TokioIo;
 use prost::{Message, bytes::Bytes};
 use rcgen::{CertificateParams, KeyPair};
-use rustls::{AlertDescription, ClientConfig, RootCertStore, SupportedProtocolVersion, version::TLS13};
+use rustls::{
+    AlertDescription, ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion,
+    client::ResolvesClientCert, sign::CertifiedKey, version::TLS13,
+};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, pem::PemObject};
 use tokio::{io::AsyncReadExt, net::TcpSocket, runtime::Runtime, sync::mpsc, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -108,6 +111,11 @@ impl Device {
         })
     }
 
+    /// What it shows at the agents' port.
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
     /// The same, coming from another address of the loopback network.
     pub fn from_address(self, from: IpAddr) -> Self {
         Self { from, ..self }
@@ -190,11 +198,30 @@ impl Device {
         let builder = config(&self.root, self.versions)?;
         let config = match &self.credentials {
             None => builder.with_no_client_auth(),
-            Some(Credentials { chain, key }) => builder
-                .with_client_auth_cert(chain.clone(), key.clone_key())
-                .context("taking a certificate to a handshake")?,
+            Some(credentials) => builder.with_client_cert_resolver(Arc::new(Shown::new(credentials)?)),
         };
         shake_hands(self.agents, self.from, config).await
+    }
+}
+
+/// Shows a certificate whatever the other side asks for, and whether it fits its key or not.
+#[derive(Debug)]
+struct Shown(Arc<CertifiedKey>);
+
+impl Shown {
+    fn new(Credentials { chain, key }: &Credentials) -> Result<Self> {
+        let key = rustls::crypto::ring::sign::any_ecdsa_type(key).context("taking a key to a handshake")?;
+        Ok(Self(Arc::new(CertifiedKey::new(chain.clone(), key))))
+    }
+}
+
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 

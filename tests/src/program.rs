@@ -34,6 +34,19 @@ pub fn binary(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The program `name`, started by another program that has these words of its own; none starts it directly.
+pub fn wrapped(wrapper: &[String], name: &str) -> Result<Command> {
+    let program = binary(name)?;
+    Ok(match wrapper.split_first() {
+        Some((wrapper, words)) => {
+            let mut command = Command::new(wrapper);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    })
+}
+
 /// Runs `command` to its end, with `input` on its standard input.
 pub fn output(command: &mut Command, input: &[u8]) -> Result<Output> {
     let shown = shown(command);

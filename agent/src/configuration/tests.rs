@@ -204,7 +204,9 @@ fn the_first_value_that_cannot_be_taken_is_named_with_the_reason() {
         change(&mut config);
         rejection(config)
     };
-    let cases: [(&str, &str, fn(&mut wire::Config)); 8] = [
+    /// The key and the reason that are told of what was changed.
+    type Case = (&'static str, &'static str, fn(&mut wire::Config));
+    let cases: [Case; 8] = [
         ("sample_interval_secs", "4 is not from 5 to 86400", |config| {
             config.values.as_mut().unwrap().sample_interval_secs = Some(4);
         }),

@@ -12,15 +12,15 @@ use crate::{
         IdentityError,
         clock::{Clock, Stamp},
         keystore::Identity,
-        trust,
+        renew, trust,
     },
     platform::Platform,
     spool::{Contact, InspectError, Inspector},
-    status::rfc3339,
+    status::{Status, rfc3339},
 };
 
 const DAY_SECS: i64 = 24 * 3600;
-/// Certificates are made for 180 days; a month is left to come by.
+/// Certificates are made for 180 days and renewed from the 60th on; with a month left, months of trying failed.
 const CERTIFICATE_WARN_DAYS: i64 = 30;
 /// A device that runs reports at least every five minutes; a weekend is no reason to worry, a week is.
 const REPORT_WARN_SECS: i64 = 7 * DAY_SECS;
@@ -114,6 +114,7 @@ pub(super) fn enrolment(identity: &Result<Identity, IdentityError>, clock: &Arc<
     }
 }
 
+/// Its end, and whether the agent sees to it in time.
 pub(super) fn certificate(identity: &Identity, now: &Stamp) -> Check {
     const WHAT: &str = "certificate";
     let (from_secs, until_secs) = identity.valid_secs;
@@ -124,12 +125,26 @@ pub(super) fn certificate(identity: &Identity, now: &Stamp) -> Check {
         return Check::bad(WHAT, format!("good only from {from}"), "set the clock of this device");
     }
     let days = until_secs.saturating_sub(now_secs).div_euclid(DAY_SECS);
-    let found = format!("good until {until}, {days} days left");
+    let due = rfc3339(renew::due_micros(identity));
+    let found = format!("good until {until}, {days} days left, renewed by the agent from {due} on");
     match days {
-        ..0 => Check::bad(WHAT, format!("ended at {until}"), ENROL_ANEW),
-        0..CERTIFICATE_WARN_DAYS => Check::warn(WHAT, found, format!("before it ends, {ENROL_ANEW}")),
+        ..0 => Check::bad(
+            WHAT,
+            format!("ended at {until}"),
+            format!(
+                "let the agent run and reach {}: it gets a new one there by itself",
+                identity.enrolment_address
+            ),
+        ),
+        0..CERTIFICATE_WARN_DAYS => Check::warn(WHAT, found, "let the agent run and reach its controller"),
         _ => Check::ok(WHAT, found),
     }
+}
+
+/// What only the agent knows: why renewal, or what the certificate needs otherwise, failed last.
+pub(super) fn renewal(state: &Folder) -> Option<Check> {
+    let failure = Status::gather(state).certificate()?.last_failure.clone()?;
+    Some(Check::bad("renewal", failure.problem, failure.remedy))
 }
 
 /// The spool itself, and what it knows of the controller.

@@ -99,6 +99,7 @@ pub async fn examine(
             clock.raise_floor(identity.valid_secs.0.saturating_mul(1_000_000));
             checks.push(contact::time(identity, &platform, &clock, contact.signed_micros).await);
             checks.push(local::certificate(identity, &clock.stamp()));
+            checks.extend(local::renewal(state));
             checks.extend(contact::controllers(identity, &clock).await);
         }
         None => checks.push(contact::time_without_county(contact.signed_micros, &clock.stamp())),

@@ -4,10 +4,13 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
+    configuration::Told,
+    identity::upkeep::Standing,
     platform::{Now, Roots, Seat, Space, fake::FakePlatform},
     runtime,
-    status::Status,
+    status::{RunStatus, Status},
     testing::{Act, Controller, County, Enrolled, SIGNED_MICROS, enrolled_at},
+    uplink::refusal::Refusal,
 };
 
 /// Far beyond what any step takes on a loaded machine.
@@ -204,6 +207,19 @@ fn a_certificate_is_warned_of_a_month_before_it_ends() {
         local::certificate(&identity, &now).verdict
     };
     assert_eq!([at(31), at(29), at(-1)], [Verdict::Ok, Verdict::Warn, Verdict::Bad]);
+}
+
+#[tokio::test]
+async fn why_a_renewal_failed_is_told_as_the_agent_found_it() {
+    let device = Enrolled::new().await;
+    assert!(look(&device.state).await.checks.iter().all(|check| check.what != "renewal"));
+    let pending = Refusal::passing("approval_pending", "a person decides", "approve it in the console");
+    let standing = Standing { valid_until_micros: 0, renewal_due_micros: 0, refusal: Some(pending) };
+    let (link, spool, contact) = Default::default();
+    RunStatus::new(VERSION, 0, &link, &standing, &spool, &contact, Told::default())
+        .write(&device.state)
+        .unwrap();
+    assert_bad(&look(&device.state).await, "renewal", "a person decides", "approve it in the console");
 }
 
 #[test]

@@ -6,8 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::{
     Class, Contact, FrameKey, ROW_OVERHEAD_BYTES, RunId,
     gaps::{GapKey, GapSpan, Gaps},
-    limits::Totals,
+    limits::{Totals, UNDATED},
 };
+use crate::identity::clock::Stamp;
 
 /// Of the schema below; a file with a higher number is set aside untouched.
 pub(super) const SCHEMA_VERSION: i64 = 1;
@@ -206,6 +207,19 @@ pub(super) fn kept_before(db: &Connection, micros: i64) -> rusqlite::Result<Vec<
 pub(super) fn frame_decide(db: &Connection, id: i64, micros: i64) -> rusqlite::Result<()> {
     db.prepare_cached("UPDATE frame SET decided_micros = ?2 WHERE id = ?1")?
         .execute(params![id, micros])
+        .map(drop)
+}
+
+/// Dates what is [`UNDATED`]: frames of the running run by the monotonic time since, all others as of now, because how
+/// long that run is over nobody knows.
+pub(super) fn undated_date(db: &Connection, run_id: RunId, now: &Stamp) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "UPDATE frame SET guarded_micros = CASE run_id WHEN ?1 THEN ?2 - (?3 - mono_micros) ELSE ?2 END
+         WHERE guarded_micros = ?4",
+    )?
+    .execute(params![run_id, now.guarded_micros, now.mono_micros, UNDATED])?;
+    db.prepare_cached("UPDATE frame SET decided_micros = ?1 WHERE decided_micros = ?2")?
+        .execute(params![now.guarded_micros, UNDATED])
         .map(drop)
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Class, Contact, db, open};
+use super::{Class, Contact, db, limits::UNDATED, open};
 
 /// A read-only view.
 #[derive(Debug)]
@@ -28,7 +28,9 @@ pub struct FrameRow {
     pub wall_micros: i64,
     /// Size on the wire.
     pub size_bytes: u64,
-    /// When it was decided; none while it is backlog.
+    /// Whether it is out of the backlog and only kept.
+    pub decided: bool,
+    /// When it was decided; none while it is backlog, or when no signed clock could tell.
     pub decided_micros: Option<i64>,
 }
 
@@ -131,7 +133,8 @@ impl Inspector {
                     kind: row.get(3)?,
                     wall_micros: row.get(4)?,
                     size_bytes: row.get::<_, i64>(5)? as u64,
-                    decided_micros: row.get(6)?,
+                    decided: row.get::<_, Option<i64>>(6)?.is_some(),
+                    decided_micros: row.get::<_, Option<i64>>(6)?.filter(|micros| *micros != UNDATED),
                 })
             })?
             .collect()

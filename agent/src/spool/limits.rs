@@ -3,6 +3,15 @@
 use super::{Amount, Class, KEPT_FOR, KEPT_MAX_BYTES};
 use crate::identity::clock::Stamp;
 
+/// The date of what happened while no signed clock could tell. It is later than any limit, so nothing that has it is
+/// too old; the next signed clock replaces it.
+pub(super) const UNDATED: i64 = i64::MAX;
+
+/// When something happens, for its age.
+pub(super) fn dated(now: &Stamp) -> i64 {
+    if now.signed { now.guarded_micros } else { UNDATED }
+}
+
 /// The bounds of the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -32,7 +32,8 @@
 //!    refused ones are deleted and become a gap. A refused gap makes no further gap.
 //! 4. Over the limit in bytes, kept frames go first, then history, state, urgent, oldest first; over the limit
 //!    in age, the old ones. Frames under way are spared. Age is judged only by a clock that the controller
-//!    has signed in this run, never by the device's own.
+//!    has signed in this run, never by the device's own: what happens before the first signed time of a run is
+//!    dated by that time, or, when the run ends before, by the first one of a later run.
 //!
 //! # When things break
 //!

@@ -19,7 +19,7 @@ use super::{
     HISTORY_COMMIT_WITHIN, Limits, MEMORY_MAX_BYTES, Origin, SpoolError, Summary,
     db::{self, Row},
     gaps::{self, Gaps},
-    limits::{Sacrifice, Totals, kept_too_long_before, too_old_before},
+    limits::{Sacrifice, Totals, UNDATED, dated, kept_too_long_before, too_old_before},
     open,
 };
 use crate::identity::clock::Stamp;
@@ -43,6 +43,8 @@ pub struct Spool {
     contact: Contact,
     trouble: Option<Trouble>,
     set_aside: Option<String>,
+    /// Rows on disk may wait for a signed clock to date them.
+    undated: bool,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Spool {
             contact: Contact::default(),
             trouble: None,
             set_aside: None,
+            undated: true,
         };
         spool.reopen(now);
         spool
@@ -115,6 +118,7 @@ impl Spool {
     /// Brings to disk what waits, and applies the limits.
     pub fn commit(&mut self, now: &Stamp) {
         let Some((waiting, untold)) = self.take_waiting(now) else { return };
+        self.undated |= waiting.iter().any(|row| row.guarded_micros == UNDATED);
         let written = self.write(now, "cannot write to", |work| {
             for row in &waiting {
                 if db::frame_insert(work.db, row)? {
@@ -176,13 +180,14 @@ impl Spool {
         if decided.is_empty() && contact == self.contact {
             return;
         }
+        self.undated |= kept && !now.signed;
         let written = self.write(now, "cannot note the controller's answer in", |work| {
             for (key, fate) in &decided {
                 let Some(row) = db::backlog_find(work.db, *key)? else { continue };
                 work.totals.of(row.class).remove(row.size_bytes);
                 match fate {
                     Fate::Keep => {
-                        db::frame_decide(work.db, row.id, now.guarded_micros)?;
+                        db::frame_decide(work.db, row.id, dated(now))?;
                         work.totals.kept.add(row.size_bytes);
                     }
                     Fate::Drop(reason) => {
@@ -284,10 +289,14 @@ impl Spool {
         }
         let database = self.database.as_mut()?;
         let mut totals = database.totals;
+        let date = self.undated && now.signed;
         let result = (|| {
             let tx = database.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut state = Work { db: &tx, totals: &mut totals, gaps: Gaps::default() };
             let value = work(&mut state)?;
+            if date {
+                db::undated_date(&tx, self.origin.run_id, now)?;
+            }
             state.enforce(&self.limits, now, &self.under_way)?;
             let gaps = state.gaps;
             db::gap_merge(&tx, &gaps)?;
@@ -299,6 +308,7 @@ impl Spool {
             Ok((value, dropped_untold)) => {
                 database.totals = totals;
                 database.dropped_untold = dropped_untold;
+                self.undated &= !date;
                 if self.trouble.take().is_some() {
                     tracing::info!(spool = %self.folder.display(), "the spool is written to disk again");
                 }
@@ -463,7 +473,7 @@ fn number(origin: &Origin, seq: u64, draft: Draft, now: &Stamp) -> Row {
         device_id: origin.device_id,
         wall_micros: now.wall_micros,
         mono_micros: now.mono_micros,
-        guarded_micros: now.guarded_micros,
+        guarded_micros: dated(now),
         bytes: frame.encode_to_vec().into(),
     }
 }

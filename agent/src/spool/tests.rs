@@ -218,6 +218,83 @@ fn an_old_frame_is_dropped_only_by_a_clock_that_was_signed() {
     assert_eq!(gaps(&batch(&mut spool, &at(61)))[0].reason(), wire::GapReason::TooOld);
 }
 
+/// The device's own clock stands there, and no county has told another time.
+fn unsigned(mono_secs: i64, clock_secs: i64) -> Stamp {
+    let micros = clock_secs * SEC;
+    Stamp { wall_micros: micros, mono_micros: mono_secs * SEC, guarded_micros: micros, signed: false }
+}
+
+#[test]
+fn wherever_an_unsigned_clock_stood_a_frame_ages_from_when_it_was_made() {
+    const DAY: i64 = 86_400;
+    let limits = Limits { max_bytes: u64::MAX, max_age_micros: 30 * DAY * SEC };
+    for clock_days in [0, 10_000 - 400, 10_000, 10_000 + 3_650, 49_710] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path(), 1, limits);
+        spool.append(draft(Class::State, 10), &unsigned(0, clock_days * DAY)).unwrap();
+        spool.commit(&unsigned(0, clock_days * DAY));
+        // The county tells the time; each commit applies the limits.
+        let signed = |days: i64| Stamp { mono_micros: days * DAY * SEC, ..at((10_000 + days) * DAY) };
+        for (days, dropped) in [(1, 0), (30, 0), (31, 1)] {
+            spool.append(draft(Class::Urgent, 10), &signed(days)).unwrap();
+            spool.commit(&signed(days));
+            assert_eq!(
+                spool.summary().dropped_untold,
+                dropped,
+                "made on day {clock_days}, now {days} days on"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_frame_of_a_run_that_never_knew_the_time_ages_from_the_first_signed_time_of_a_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits { max_bytes: u64::MAX, max_age_micros: 10 * SEC };
+    let mut spool = open(folder.path(), 1, limits);
+    spool.append(draft(Class::State, 10), &unsigned(500, 0)).unwrap();
+    spool.commit(&unsigned(500, 0));
+    drop(spool);
+    let mut spool = open(folder.path(), 2, limits);
+    for (secs, dropped) in [(100_000, 0), (100_010, 0), (100_011, 1)] {
+        spool.welcomed(vec![1], secs as u32, None, &at(secs));
+        assert_eq!(spool.summary().dropped_untold, dropped, "{secs}");
+    }
+}
+
+#[test]
+fn a_frame_that_waited_unsigned_for_company_is_dated_though_others_were_dated_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, Limits { max_bytes: u64::MAX, max_age_micros: 10 * SEC });
+    spool.append(draft(Class::History, 10), &unsigned(0, 0)).unwrap();
+    // Something else is written by a signed clock first.
+    spool.welcomed(vec![1], 0, None, &at(1));
+    spool.commit(&at(2));
+    spool.append(draft(Class::State, 10), &at(11)).unwrap();
+    spool.commit(&at(11));
+    assert_eq!(spool.summary().dropped_untold, 1, "made eleven seconds ago");
+}
+
+#[test]
+fn a_frame_decided_without_a_signed_clock_is_kept_for_a_day_and_a_half_from_the_next_one_on() {
+    const HOUR: i64 = 3_600;
+    for clock_secs in [0, 200_000 * HOUR] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spool = open(folder.path(), 1, ROOMY);
+        spool.append(draft(Class::State, 10), &unsigned(0, clock_secs)).unwrap();
+        spool.commit(&unsigned(0, clock_secs));
+        spool.next_batch(None, BATCH_MAX_BYTES, &unsigned(0, clock_secs));
+        spool.decide(&[(key(1), Fate::Keep)], None, &unsigned(0, clock_secs));
+        let listed = Inspector::open(folder.path()).unwrap().list().unwrap();
+        assert_eq!((listed[0].decided, listed[0].decided_micros), (true, None));
+        for (hours, kept) in [(100_000, 1), (100_035, 1), (100_037, 0)] {
+            spool.append(draft(Class::State, 10), &at(hours * HOUR)).unwrap();
+            spool.commit(&at(hours * HOUR));
+            assert_eq!(spool.summary().kept.frames, kept, "{hours}");
+        }
+    }
+}
+
 #[test]
 fn a_frame_that_fits_no_batch_is_refused_and_counted() {
     let folder = tempfile::tempdir().unwrap();

@@ -85,6 +85,8 @@ pub enum Act {
     AuditRead,
     /// Write an audit line about what was refused or what the controller did.
     AuditWrite,
+    /// Exchange the county's keys, accept the clock.
+    KeysWrite,
     /// Create accounts.
     UserWrite,
     /// Sign in and out: sessions of the asker.
@@ -119,6 +121,10 @@ pub enum Act {
     ConfigurationTake,
     /// See what is wrong with the controller itself.
     TroubleRead,
+    /// Copy the whole county, keys too, into a file.
+    BackupMake,
+    /// Put the county back from a backup.
+    CountyRestore,
 }
 
 /// Whether `actor` may do `act`.
@@ -148,6 +154,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::UsageRead
                 | Act::SetWrite
                 | Act::LessonsExtend
+                | Act::BackupMake
         ),
         Actor::Device(_) => {
             matches!(act, Act::ReportDeliver | Act::CertificateTake | Act::ConfigurationTake)

@@ -48,7 +48,7 @@ pub(super) async fn ask_all(
 }
 
 /// Operations of this process, which holds the data folder's lock while they live.
-async fn here(folder: &DataFolder) -> Result<Operations, Failure> {
+pub(super) async fn here(folder: &DataFolder) -> Result<Operations, Failure> {
     let county = county::open(folder, Arc::new(SystemClock)).await?;
     let public = &county.config.public;
     let listen = &county.config.listen;
@@ -63,6 +63,11 @@ async fn here(folder: &DataFolder) -> Result<Operations, Failure> {
         webhooks: county.config.webhooks,
         desk: Desk::new(&console),
         booked: Nudge::default(),
+        folder: folder.clone(),
+        backups: Arc::default(),
+        pki: county.pki,
+        guard: county.guard,
+        exchange: Nudge::default(),
         enrollment,
         live: Box::new(move || {
             let _held = &lock;

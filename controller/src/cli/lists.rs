@@ -94,6 +94,8 @@ pub(super) async fn status(folder: &DataFolder, output: Output) -> Result<(), Fa
         ("  revoked", "devices_revoked"),
         ("  rejecting settings", "devices_rejecting_configuration"),
         ("store", "store"),
+        ("clock", "clock"),
+        ("issuing certificate until", "issuing_until"),
         ("trust domain", "trust_domain"),
         ("SHA-256 of the root", "ca_sha256"),
     ] {

@@ -5,9 +5,11 @@
 //! writers.
 
 mod ask;
+mod backup;
 mod check;
 mod configuration;
 mod init;
+mod keys;
 mod ledger;
 mod lists;
 mod table;
@@ -46,6 +48,10 @@ enum Command {
     Status(Output),
     /// Whether configuration, keys, store, audit and ledger are whole.
     Check(check::Check),
+    /// Copy the whole county, keys too, into one file.
+    Backup(backup::BackupTo),
+    /// Put the county back from a backup; the controller must not run.
+    Restore(backup::Restore),
     /// Schools.
     #[command(subcommand)]
     School(lists::School),
@@ -79,6 +85,12 @@ enum Command {
     /// The ledger that its cards are made of.
     #[command(subcommand)]
     Ledger(ledger::Ledger),
+    /// The county's certificate authority.
+    #[command(subcommand)]
+    Ca(keys::Ca),
+    /// The controller's clock.
+    #[command(subcommand)]
+    Clock(keys::Clock),
 }
 
 /// How an answer is printed.
@@ -110,11 +122,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     // Keys, the store and its logs are the controller's account's alone, in whatever folder they lie.
     rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let folder = DataFolder::new(arguments.data);
+    crate::restore::settle(&folder)?;
     match arguments.command {
         Command::Init(init) => one_thread()?.block_on(init.run(&folder)),
         Command::Serve => serve(&folder),
         Command::Status(output) => one_thread()?.block_on(lists::status(&folder, output)),
         Command::Check(check) => one_thread()?.block_on(check.run(&folder)),
+        Command::Backup(backup) => one_thread()?.block_on(backup.run(&folder)),
+        Command::Restore(restore) => one_thread()?.block_on(restore.run(&folder)),
         Command::School(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Token(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Device(command) => one_thread()?.block_on(command.run(&folder)),
@@ -126,6 +141,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Ticket(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Asset(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Ledger(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Ca(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Clock(command) => one_thread()?.block_on(command.run(&folder)),
     }
 }
 

@@ -258,6 +258,16 @@ impl DataFolder {
         self.run().join("listen.json")
     }
 
+    /// What a restore lays ready.
+    pub fn restoring(&self) -> PathBuf {
+        self.0.join("restore")
+    }
+
+    /// The newest time that the controller ever gave.
+    pub fn clock_mark(&self) -> PathBuf {
+        self.0.join("clock.mark")
+    }
+
     /// Revocations, never rewound by a restore.
     pub fn revocations(&self) -> PathBuf {
         self.0.join("revocations.log")

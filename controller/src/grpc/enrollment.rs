@@ -28,7 +28,7 @@ use crate::{
         refusals::{Cause, Refusals},
         tls::DeviceVerifier,
     },
-    pki::{issue::DeviceKey, revoke::Denylist, signed_time::TimeSigner, tokens},
+    pki::{issue::DeviceKey, revoke::Denylist, signed_time::SharedSigner, tokens},
 };
 
 /// A caller's nonce has at least and at most this many bytes.
@@ -45,7 +45,7 @@ const TOKEN_CHARS: usize = 128;
 pub struct Enrollment {
     context: Arc<Context>,
     issuing: Issuing,
-    signer: Arc<TimeSigner>,
+    signer: SharedSigner,
     refusals: Arc<Refusals>,
     agent_addresses: Vec<String>,
     nonces: Nonces,
@@ -59,7 +59,7 @@ impl Enrollment {
     pub fn new(
         context: Arc<Context>,
         issuing: Issuing,
-        signer: Arc<TimeSigner>,
+        signer: SharedSigner,
         refusals: Arc<Refusals>,
         (verifier, denylist): (Arc<DeviceVerifier>, Arc<Denylist>),
         agent_addresses: Vec<String>,
@@ -175,12 +175,12 @@ impl EnrollmentService for Enrollment {
                 CALLER_NONCE.end()
             )));
         }
-        let now = self.issuing.date()?;
+        let (now, signer) = (self.issuing.date()?, self.signer.load());
         Ok(Response::new(HelloResponse {
             protocol_revision: PROTOCOL_REVISION,
             nonce: self.nonces.give(now)?.to_vec(),
-            time: Some(self.signer.sign(now, &request.nonce).map_err(internal)?),
-            signer_chain: self.signer.chain(),
+            time: Some(signer.sign(now, &request.nonce).map_err(internal)?),
+            signer_chain: signer.chain(),
             trust_domain: self.context.county.trust_domain.as_str().to_owned(),
         }))
     }

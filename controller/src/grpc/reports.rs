@@ -33,6 +33,7 @@ use crate::{
     configuration::{Configurations, push::Telling},
     ingest::{Ingest, Submitted, in_flight::Held, sessions::Session},
     listen::{DevicePeer, refusals::Cause},
+    pki::signed_time::TimeSigner,
 };
 
 /// Batches of one stream that wait for their verdicts.
@@ -84,7 +85,8 @@ impl ReportService for Reports {
         let address = peer_of(&request)?;
         let peer = device_of(&request)?;
         let mut messages = request.into_inner();
-        let stream = Stream { ingest: Arc::clone(&self.ingest), peer, address };
+        let signer = self.ingest.signer.load_full();
+        let stream = Stream { ingest: Arc::clone(&self.ingest), signer, peer, address };
         let (opened, session) = stream.open(&mut messages).await?;
         let telling = self.configurations.stream(peer.device, opened.school, opened.config_revision);
         let (answers, out) = mpsc::channel(ANSWERS);
@@ -105,6 +107,8 @@ impl ReportService for Reports {
 /// One device's stream.
 struct Stream {
     ingest: Arc<Ingest>,
+    /// Of all times of this stream.
+    signer: Arc<TimeSigner>,
     peer: DevicePeer,
     address: std::net::IpAddr,
 }
@@ -179,8 +183,8 @@ impl Stream {
     fn welcome(&self) -> Welcome {
         Welcome {
             incarnation: self.ingest.context.county.incarnation.as_bytes().to_vec(),
-            time: self.ingest.signer.shared(self.ingest.context.now()),
-            signer_chain: self.ingest.signer.chain(),
+            time: self.signer.shared(),
+            signer_chain: self.signer.chain(),
             contact_window_secs: self.ingest.sessions.contact_window_secs(),
             max_undecided_batches: UNDECIDED_BATCHES,
             max_undecided_bytes: UNDECIDED_BYTES,
@@ -243,7 +247,12 @@ impl Stream {
         answers: Answers,
     ) -> Result<(), Status> {
         let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
-        let answering = tokio::spawn(answer(Arc::clone(&self.ingest), waiting, answers.clone()));
+        let answering = tokio::spawn(answer(
+            Arc::clone(&self.ingest),
+            Arc::clone(&self.signer),
+            waiting,
+            answers.clone(),
+        ));
         loop {
             let message = tokio::select! {
                 config = telling.next() => {
@@ -328,11 +337,16 @@ enum Undecided {
 }
 
 /// Sends the verdicts of each batch once its commit is on disk, in the order of the batches.
-async fn answer(ingest: Arc<Ingest>, mut waiting: mpsc::Receiver<Undecided>, answers: Answers) {
+async fn answer(
+    ingest: Arc<Ingest>,
+    signer: Arc<TimeSigner>,
+    mut waiting: mpsc::Receiver<Undecided>,
+    answers: Answers,
+) {
     while let Some(next) = waiting.recv().await {
         let ack = match next {
-            Undecided::Submitted(submitted, _held) => ingest.decided(submitted).await,
-            Undecided::Shed => ingest.later(),
+            Undecided::Submitted(submitted, _held) => ingest.decided(submitted, &signer).await,
+            Undecided::Shed => ingest.later(&signer),
         };
         let body = Some(stream_response::Body::Ack(ack));
         if answers.send(Ok(StreamResponse { body })).await.is_err() {

@@ -29,7 +29,10 @@ use crate::{
     context::{Context, new_id},
     grpc::convert::BODY_BYTES,
     listen::{DevicePeer, refusals::Refusals},
-    pki::{revoke::Denylist, signed_time::TimeSigner},
+    pki::{
+        revoke::Denylist,
+        signed_time::{SharedSigner, TimeSigner},
+    },
     tasks::fault_analysis::Heard,
 };
 use in_flight::InFlight;
@@ -48,7 +51,7 @@ pub struct Ingest {
     /// Who was turned away.
     pub refusals: Arc<Refusals>,
     /// Signs the time in each answer.
-    pub signer: Arc<TimeSigner>,
+    pub signer: SharedSigner,
     /// Open streams.
     pub sessions: Arc<Sessions>,
     /// What was taken.
@@ -98,7 +101,7 @@ impl Ingest {
         context: Arc<Context>,
         denylist: Arc<Denylist>,
         refusals: Arc<Refusals>,
-        signer: Arc<TimeSigner>,
+        signer: SharedSigner,
         limits: &Limits,
         heard: Arc<Heard>,
     ) -> Self {
@@ -153,13 +156,13 @@ impl Ingest {
         Submitted { device, told_state, reports: named, receipt, at }
     }
 
-    /// Waits for a batch's commit and puts what became of it into words.
-    pub async fn decided(&self, submitted: Submitted) -> Ack {
+    /// Waits for a batch's commit and puts what became of it into words, with the time of its stream's signer.
+    pub async fn decided(&self, submitted: Submitted, signer: &TimeSigner) -> Ack {
         let committed = match submitted.receipt {
             Ok(receipt) => receipt.committed().await,
             Err(error) => Err(error),
         };
-        let time = self.signer.shared(self.context.now());
+        let time = signer.shared();
         self.counters.batches.fetch_add(1, Ordering::Relaxed);
         let mut decisions = match committed {
             Ok(decisions) => decisions.into_iter(),
@@ -195,9 +198,9 @@ impl Ingest {
     }
 
     /// The answer to a batch of history for which there is no room now.
-    pub fn later(&self) -> Ack {
+    pub fn later(&self, signer: &TimeSigner) -> Ack {
         self.counters.shed.fetch_add(1, Ordering::Relaxed);
-        let time = self.signer.shared(self.context.now());
+        let time = signer.shared();
         Ack { verdicts: Vec::new(), retry_after_ms: RETRY_AFTER_MS, time }
     }
 

@@ -150,11 +150,13 @@ impl DeviceVerifier {
         certificate: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
     ) -> Option<DevicePeer> {
-        let (rest, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+        unfit::check_sizes(certificate, &[]).ok()?;
+        let parsed = unfit::parse(certificate).ok()?;
         let begin = u64::try_from(parsed.validity().not_before.timestamp()).ok()?;
         let at = UnixTime::since_unix_epoch(Duration::from_secs(begin));
         self.chain.verify_client_cert(certificate, intermediates, at).ok()?;
-        self.peer(certificate).filter(|_| rest.is_empty())
+        unfit::check_form(&parsed).ok()?;
+        self.named(&parsed)
     }
 }
 

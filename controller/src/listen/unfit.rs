@@ -14,6 +14,8 @@ use x509_parser::{
     x509::X509Version,
 };
 
+use crate::pki::lint::is_for_clients_alone;
+
 /// A device's certificate, what signed it, the root, and one more while an issuing certificate is replaced.
 const CHAIN: usize = 4;
 /// Largest certificate looked at; ours have some five hundred bytes.
@@ -111,12 +113,5 @@ fn is_for_signatures(certificate: &X509Certificate<'_>) -> bool {
 
 fn is_for_clients(certificate: &X509Certificate<'_>) -> bool {
     let Ok(Some(usage)) = certificate.extended_key_usage() else { return false };
-    let others = usage.value.any
-        || usage.value.server_auth
-        || usage.value.code_signing
-        || usage.value.email_protection
-        || usage.value.time_stamping
-        || usage.value.ocsp_signing
-        || !usage.value.other.is_empty();
-    usage.value.client_auth && !others
+    is_for_clients_alone(usage.value)
 }

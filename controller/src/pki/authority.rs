@@ -27,6 +27,10 @@ use super::{PkiError, hex, random, read, sha256, validity, write_private};
 const ROOT_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
 /// Life of an issuing intermediate; it is replaced yearly and stays good for what it signed.
 const INTERMEDIATE_LIFE: Duration = Duration::from_secs(3 * 365 * 86_400);
+/// An intermediate is to be replaced when it is this old,
+const REPLACED_AFTER: Duration = Duration::from_secs(365 * 86_400);
+/// or ends within this long: a certificate of a device that it signs then would be cut short.
+const REPLACED_BEFORE: Duration = Duration::from_secs(182 * 86_400);
 /// Certificates begin this much before they are made: clocks of devices and browsers are never quite right.
 pub(super) const BACKDATE: Duration = Duration::from_secs(3_600);
 
@@ -39,8 +43,8 @@ pub struct Authority {
     /// Every intermediate, oldest first; the last one signs.
     intermediates: Vec<CertificateDer<'static>>,
     key: KeyPair,
-    /// When the last one ends.
-    until: UtcMicros,
+    /// When the last one was made, and when it ends.
+    span: (UtcMicros, UtcMicros),
 }
 
 impl std::fmt::Debug for Authority {
@@ -59,26 +63,23 @@ impl Authority {
         write_private(root_key, key.serialize_pem().as_bytes(), "root key")?;
         write_private(&folder.join(ROOT), root.pem().as_bytes(), "root certificate")?;
 
-        let made = intermediate(&Issuer::new(params, key), county, now)?;
-        write_private(&key_file(folder, FIRST), made.key.serialize_pem().as_bytes(), "issuing key")?;
-        write_private(
-            &certificate_file(folder, FIRST),
-            made.certificate_pem.as_bytes(),
-            "issuing certificate",
-        )?;
+        let (certificate, key) = intermediate(&Issuer::new(params, key), county, now, now.plus(ROOT_LIFE))?;
+        write_private(&key_file(folder, FIRST), key.serialize_pem().as_bytes(), "issuing key")?;
+        let file = certificate_file(folder, FIRST);
+        write_private(&file, certificate.pem().as_bytes(), "issuing certificate")?;
         Self::load(folder)
     }
 
     /// Reads what [`Authority::create`] wrote. The root's key is not needed.
     pub fn load(folder: &Path) -> Result<Self, PkiError> {
-        let root = read_certificate(&folder.join(ROOT))?;
-        let names = [FIRST.to_owned()];
+        let root = root_certificate(folder)?;
+        let names = names(folder)?;
         let intermediates: Result<Vec<_>, _> =
             names.iter().map(|name| read_certificate(&certificate_file(folder, name))).collect();
         let (intermediates, signing) = (intermediates?, &names[names.len() - 1]);
         let key = read_key(&key_file(folder, signing))?;
-        let until = end_of(&intermediates[intermediates.len() - 1])?;
-        Ok(Self { root, intermediates, key, until })
+        let span = span_of(&intermediates[intermediates.len() - 1])?;
+        Ok(Self { root, intermediates, key, span })
     }
 
     /// The pinned root.
@@ -99,12 +100,29 @@ impl Authority {
 
     /// When what signs now ends; nothing that it signs is good for longer.
     pub fn until(&self) -> UtcMicros {
-        self.until
+        self.span.1
+    }
+
+    /// Whether a person should replace what signs now.
+    pub fn is_to_be_replaced(&self, now: UtcMicros) -> bool {
+        now >= self.since().plus(REPLACED_AFTER) || now.plus(REPLACED_BEFORE) >= self.until()
+    }
+
+    /// When what signs now was made.
+    pub fn since(&self) -> UtcMicros {
+        self.span.0
     }
 
     /// SHA-256 of the root's DER: what `--ca-sha256` is compared with.
     pub fn root_sha256(&self) -> [u8; 32] {
         sha256(&self.root)
+    }
+
+    /// Whether a file's content is the root's key, under whatever name it lies: it leaves the machine in no backup.
+    pub fn is_root_key(&self, pem: &[u8]) -> bool {
+        let key = std::str::from_utf8(pem).ok().and_then(|pem| KeyPair::from_pem(pem).ok());
+        let public = key.map(|key| key.public_key_raw().to_vec());
+        public.is_some_and(|public| self.root.windows(public.len()).any(|part| part == public))
     }
 
     /// `leaf`, intermediate, root.
@@ -159,12 +177,34 @@ impl SigningKey for LintingKey<'_> {
 const ROOT: &str = "root.crt";
 /// The intermediate that `init` makes.
 const FIRST: &str = "issuing";
+/// Names of all intermediates, oldest first, as JSON; absent while there is the first alone.
+pub(super) const LIST: &str = "issuing.json";
 
-fn certificate_file(folder: &Path, name: &str) -> PathBuf {
+/// The pinned root of the county in `folder`.
+pub(super) fn root_certificate(folder: &Path) -> Result<CertificateDer<'static>, PkiError> {
+    read_certificate(&folder.join(ROOT))
+}
+
+/// Names of the intermediates' files without their endings, oldest first; never none.
+pub(super) fn names(folder: &Path) -> Result<Vec<String>, PkiError> {
+    let path = folder.join(LIST);
+    if !path.exists() {
+        return Ok(vec![FIRST.to_owned()]);
+    }
+    let list = read(&path, "list of issuing certificates")?;
+    let names: Vec<String> = serde_json::from_slice(&list).unwrap_or_default();
+    if names.is_empty() {
+        let reason = "it names no certificate".to_owned();
+        return Err(PkiError::Content { what: "list of issuing certificates", path, reason });
+    }
+    Ok(names)
+}
+
+pub(super) fn certificate_file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.crt"))
 }
 
-fn key_file(folder: &Path, name: &str) -> PathBuf {
+pub(super) fn key_file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.key"))
 }
 
@@ -173,17 +213,17 @@ pub fn default_root_key(folder: &Path) -> PathBuf {
     folder.join("root.key")
 }
 
-/// A new issuing intermediate, not on any disk yet.
-struct Made {
-    certificate_pem: String,
-    key: KeyPair,
-}
-
-fn intermediate(root: &Issuer<'_, impl SigningKey>, county: &str, now: UtcMicros) -> Result<Made, PkiError> {
+/// A new issuing intermediate and its key, not on any disk yet. It does not outlive the root, which ends at `until`.
+pub(super) fn intermediate(
+    root: &Issuer<'_, impl SigningKey>,
+    county: &str,
+    now: UtcMicros,
+    until: UtcMicros,
+) -> Result<(Certificate, KeyPair), PkiError> {
     let key = KeyPair::generate()?;
     let mut params = ca_params(format!("{county} bbt issuing"), 0)?;
-    validity(&mut params, now.minus(BACKDATE), now.plus(INTERMEDIATE_LIFE));
-    Ok(Made { certificate_pem: params.signed_by(&key, root)?.pem(), key })
+    validity(&mut params, now.minus(BACKDATE), now.plus(INTERMEDIATE_LIFE).min(until));
+    Ok((params.signed_by(&key, root)?, key))
 }
 
 fn ca_params(name: String, below: u8) -> Result<CertificateParams, PkiError> {
@@ -197,10 +237,12 @@ fn ca_params(name: String, below: u8) -> Result<CertificateParams, PkiError> {
     Ok(params)
 }
 
-fn end_of(certificate: &CertificateDer<'_>) -> Result<UtcMicros, PkiError> {
+/// When a certificate was made, and when it ends.
+pub(super) fn span_of(certificate: &CertificateDer<'_>) -> Result<(UtcMicros, UtcMicros), PkiError> {
     let (_, parsed) = x509_parser::parse_x509_certificate(certificate)
         .map_err(|_| PkiError::Issue(rcgen::Error::CouldNotParseCertificate))?;
-    Ok(UtcMicros::from_secs(parsed.validity().not_after.timestamp()))
+    let at = |time: x509_parser::time::ASN1Time| UtcMicros::from_secs(time.timestamp());
+    Ok((at(parsed.validity().not_before).plus(BACKDATE), at(parsed.validity().not_after)))
 }
 
 pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, PkiError> {

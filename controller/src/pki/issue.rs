@@ -20,7 +20,7 @@ use x509_parser::{certification_request::X509CertificationRequest, prelude::From
 use super::{
     PkiError,
     authority::{Authority, BACKDATE, read_certificate, read_key},
-    lint, random, sha256, validity, write_private,
+    lint, proof, random, sha256, validity, write_private,
 };
 
 /// Life of a device's certificate. It is renewed from day 60 on, so that more than 100 days always remain:
@@ -177,8 +177,7 @@ fn fits(
     now: UtcMicros,
 ) -> bool {
     let Ok((_, parsed)) = x509_parser::parse_x509_certificate(kept) else { return false };
-    let Ok((_, issuer)) = x509_parser::parse_x509_certificate(authority.intermediate()) else { return false };
-    parsed.issuer() == issuer.subject()
+    proof::is_signed_by(kept, authority.intermediate())
         && parsed.validity().not_before.timestamp() <= now.as_secs()
         && parsed.validity().not_after.timestamp() > now.plus(LISTENER_REST).as_secs()
         && parsed.public_key().raw == pair.subject_public_key_info()

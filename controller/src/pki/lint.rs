@@ -3,7 +3,7 @@
 
 use x509_parser::{
     certificate::{TbsCertificate, Validity},
-    extensions::{GeneralName, ParsedExtension},
+    extensions::{ExtendedKeyUsage, GeneralName, ParsedExtension},
     oid_registry::OID_SIG_ECDSA_WITH_SHA256,
     prelude::FromDer,
     x509::X509Version,
@@ -68,16 +68,7 @@ fn extensions(
                 (0, matches!(names.general_names.as_slice(), [GeneralName::URI(uri)] if *uri == expected.uri))
             }
             ParsedExtension::KeyUsage(usage) => (1, usage.flags == DIGITAL_SIGNATURE && extension.critical),
-            ParsedExtension::ExtendedKeyUsage(usage) => {
-                let others = usage.any
-                    || usage.server_auth
-                    || usage.code_signing
-                    || usage.email_protection
-                    || usage.time_stamping
-                    || usage.ocsp_signing
-                    || !usage.other.is_empty();
-                (2, usage.client_auth && !others)
-            }
+            ParsedExtension::ExtendedKeyUsage(usage) => (2, is_for_clients_alone(usage)),
             ParsedExtension::AuthorityKeyIdentifier(key) => {
                 (3, key.key_identifier.is_some() && key.key_identifier.as_ref() == issuers_key)
             }
@@ -89,6 +80,18 @@ fn extensions(
         seen[place] = true;
     }
     if seen == [true; 4] { Ok(()) } else { Err("it lacks an extension".to_owned()) }
+}
+
+/// Whether a certificate is for those who connect, and for nothing else.
+pub(crate) fn is_for_clients_alone(usage: &ExtendedKeyUsage<'_>) -> bool {
+    let others = usage.any
+        || usage.server_auth
+        || usage.code_signing
+        || usage.email_protection
+        || usage.time_stamping
+        || usage.ocsp_signing
+        || !usage.other.is_empty();
+    usage.client_auth && !others
 }
 
 fn secs(validity: &Validity) -> (i64, i64) {

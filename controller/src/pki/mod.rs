@@ -6,9 +6,10 @@
 
 pub mod authority;
 pub mod issue;
-mod lint;
+pub(crate) mod lint;
 pub mod proof;
 pub mod revoke;
+pub mod rotation;
 pub mod sealing;
 pub mod signed_time;
 pub mod tokens;
@@ -77,6 +78,12 @@ pub enum PkiError {
     /// What a device sent as its request cannot be taken.
     #[error("the certificate request is not valid: {0}")]
     Request(String),
+    /// Not the root's key.
+    #[error("the key in {0} is not that of this county's root: name the file that `init` wrote")]
+    RootKey(std::path::PathBuf),
+    /// A new intermediate that is none.
+    #[error("the new issuing certificate is not taken: {0}")]
+    Successor(String),
     /// A name is none.
     #[error("name {0:?} is neither a host name nor an address")]
     Name(String),

@@ -73,6 +73,20 @@ impl Denylist {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(error)),
         };
+        let (denied, whole) = Self::parse(path, &bytes)?;
+        let file = open_log(path).map_err(failed)?;
+        if whole < bytes.len() {
+            file.set_len(whole as u64).and_then(|()| file.sync_all()).map_err(failed)?;
+        }
+        Ok(Self {
+            denied: ArcSwap::from_pointee(denied),
+            log: Mutex::new(Log { path: path.to_owned(), file: Some(file) }),
+            changes: watch::Sender::new(0),
+        })
+    }
+
+    /// Whom the log in `bytes` denies, and how much of it is whole lines.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<(HashSet<DeviceId>, usize), RevocationError> {
         // A power cut leaves at most a torn last line; nobody was told of it.
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let mut denied = HashSet::new();
@@ -86,15 +100,7 @@ impl Denylist {
                 Standing::Active => denied.remove(&entry.device),
             };
         }
-        let file = open_log(path).map_err(failed)?;
-        if whole < bytes.len() {
-            file.set_len(whole as u64).and_then(|()| file.sync_all()).map_err(failed)?;
-        }
-        Ok(Self {
-            denied: ArcSwap::from_pointee(denied),
-            log: Mutex::new(Log { path: path.to_owned(), file: Some(file) }),
-            changes: watch::Sender::new(0),
-        })
+        Ok((denied, whole))
     }
 
     /// Whether `device` may not connect.

@@ -3,15 +3,17 @@
 //! Format and bytes under the signature: `proto/bbt/enrollment/v1/enrollment.proto`, `SignedTime`.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use bbt_domain::{identity::TrustDomain, time::UtcMicros};
 use bbt_proto::enrollment::v1::SignedTime;
 use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair};
 
 use super::{PkiError, issue::Listener};
+use crate::clock::SharedClock;
 
 /// Times nobody asked for are signed once per this span and given to everybody: a device takes them as "at
 /// least this late", and a signature per answer would be the dearest part of an answer.
@@ -19,23 +21,28 @@ const SHARED_FOR: Duration = Duration::from_secs(1);
 /// What signed bytes begin with.
 const CONTEXT: &[u8] = b"bbt signed time v1\0";
 
+/// The signer in force; exchanged with the listeners' certificate. A stream keeps the one that it was opened with,
+/// whose chain it was told.
+pub type SharedSigner = Arc<ArcSwap<TimeSigner>>;
+
 /// Signs times with the key of the listeners' certificate.
 pub struct TimeSigner {
     key: EcdsaKeyPair,
     chain: Vec<Vec<u8>>,
     domain: TrustDomain,
+    clock: SharedClock,
     shared: Mutex<Option<(UtcMicros, SignedTime)>>,
 }
 
 impl TimeSigner {
-    /// With the listeners' key.
-    pub fn new(listener: &Listener, domain: TrustDomain) -> Result<Self, PkiError> {
+    /// With the listeners' key; what is signed is the time of `clock`.
+    pub fn new(listener: &Listener, domain: TrustDomain, clock: SharedClock) -> Result<Self, PkiError> {
         let random = ring::rand::SystemRandom::new();
         let key =
             EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, listener.key.secret_der(), &random)
                 .map_err(|_| PkiError::Issue(rcgen::Error::CouldNotParseKeyPair))?;
         let chain = listener.chain.iter().map(|certificate| certificate.to_vec()).collect();
-        Ok(Self { key, chain, domain, shared: Mutex::new(None) })
+        Ok(Self { key, chain, domain, clock, shared: Mutex::new(None) })
     }
 
     /// The signer's certificate and its issuers, DER.
@@ -43,7 +50,7 @@ impl TimeSigner {
         self.chain.clone()
     }
 
-    /// `now`, bound to the asker's nonce.
+    /// Now, bound to the asker's nonce. Whoever asks has asked the clock before whether it is to be believed.
     pub fn sign(&self, now: UtcMicros, nonce: &[u8]) -> Result<SignedTime, PkiError> {
         let random = ring::rand::SystemRandom::new();
         let bytes = signed_bytes(now, nonce, &self.domain);
@@ -55,8 +62,12 @@ impl TimeSigner {
         })
     }
 
-    /// A time of the last second, without a nonce.
-    pub fn shared(&self, now: UtcMicros) -> Option<SignedTime> {
+    /// A time of the last second, without a nonce; none while the clock is in doubt.
+    pub fn shared(&self) -> Option<SignedTime> {
+        if self.clock.doubt().is_some() {
+            return None;
+        }
+        let now = self.clock.now();
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((at, time)) = shared.as_ref()
             && *at <= now

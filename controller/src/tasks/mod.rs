@@ -6,6 +6,8 @@
 //! [`ticket_opening`] and [`inquiry_opening`], which wake [`outbox_delivery`]. A nudge that is lost costs the
 //! time until the timer, nothing else. [`reconciliation`], [`lesson_telling`] and [`store_watch`] go by their timers.
 
+pub mod certificate_renewal;
+pub mod clock_watch;
 mod driver;
 pub mod fault_analysis;
 pub mod inquiry_opening;

@@ -35,5 +35,7 @@ pub mod usage;
 #[cfg(test)]
 mod conformance;
 
-pub use engine::{OpenError, READ_DEADLINE, Receipt, Row, Store, Subject, Tx, Value, probe::FsyncProbe};
+pub use engine::{
+    OpenError, READ_DEADLINE, Receipt, Row, Store, Subject, Tx, Value, backup, probe::FsyncProbe,
+};
 pub use error::{CommitFailure, Failing, StoreError};

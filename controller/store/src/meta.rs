@@ -9,7 +9,9 @@ use bbt_domain::{
     time::UtcMicros,
 };
 
-use crate::{StoreError, Tx, engine, error::permit, params};
+use serde_json::Value as Json;
+
+use crate::{StoreError, Tx, audit, engine, error::permit, params};
 
 /// What the county is called and how its devices' names are rooted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,28 @@ pub fn county_find(tx: &mut Tx<'_>) -> Result<Option<County>, StoreError> {
         incarnation: incarnation.parse().map_err(|_| damaged("the incarnation"))?,
         created_at: UtcMicros::from_micros(created.parse().map_err(|_| damaged("the county's date"))?),
     }))
+}
+
+/// Makes of a county that comes from a backup the county that goes on: it is another state of the data, so devices
+/// send again what they keep. What must not come back with it ends here: sessions of browsers, and tokens, of which
+/// nobody knows how often they were used since. How many tokens that were open.
+pub fn county_restored(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    incarnation: Incarnation,
+    detail: &Json,
+    now: UtcMicros,
+) -> Result<usize, StoreError> {
+    permit(actor, Act::CountyRestore)?;
+    let set = params![incarnation.to_string()];
+    tx.execute("UPDATE meta SET value = $1 WHERE key = 'county.incarnation'", set)?;
+    tx.execute("DELETE FROM web_session", params![])?;
+    let closed =
+        tx.execute("UPDATE token SET expires_us = $1 WHERE expires_us > $1 AND used < uses", params![now])?;
+    let mut detail = detail.clone();
+    detail["tokens_closed"] = closed.into();
+    audit::append(tx, actor, "county.restore", "county", &detail, now)?;
+    Ok(closed)
 }
 
 /// Writes a row that means nothing: whether the store can commit.

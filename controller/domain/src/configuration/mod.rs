@@ -117,11 +117,9 @@ impl Live {
             LIVE_SAMPLE_MAX_SECS.into(),
         )?;
         bounded("span_secs", span.as_secs(), 1, LIVE_MAX.as_secs())?;
-        Ok(Self {
-            sample_interval_secs: sample_secs,
-            frame_interval_secs: sample_secs,
-            until: now.plus(span),
-        })
+        // Whole seconds, as the wire has them: county and device mean the same moment.
+        let until = UtcMicros::from_secs(now.plus(span).as_secs());
+        Ok(Self { sample_interval_secs: sample_secs, frame_interval_secs: sample_secs, until })
     }
 
     /// Whether it goes on at `now`.

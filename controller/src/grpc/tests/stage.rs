@@ -31,7 +31,7 @@ use rustls_pki_types::CertificateDer;
 use tonic::{Request, Status};
 
 use crate::{
-    clock::ManualClock,
+    clock::{ManualClock, guard::GuardedClock},
     configuration::Changes,
     context::Context,
     grpc::{enrollment::Enrollment, issuing::Issuing, renewal::Renewal},
@@ -75,13 +75,13 @@ impl Stage {
         let verifier =
             DeviceVerifier::new(authority.load().root(), domain.clone(), Arc::clone(&denylist)).unwrap();
         let listener = issue::listener(&authority.load(), home, &[], START).unwrap();
-        let signer = Arc::new(TimeSigner::new(&listener, domain).unwrap());
+        let signer = TimeSigner::new(&listener, domain, context.clock.clone()).unwrap();
         let issuing = Issuing::new(Arc::clone(&context), Arc::clone(&authority));
         let refusals = Arc::new(Refusals::new(Arc::clone(&context)));
         let enrollment = Enrollment::new(
             Arc::clone(&context),
             issuing.clone(),
-            signer,
+            Arc::new(ArcSwap::from_pointee(signer)),
             Arc::clone(&refusals),
             (Arc::clone(&verifier), Arc::clone(&denylist)),
             vec!["county.example:7443".into()],
@@ -207,9 +207,10 @@ async fn county(home: &std::path::Path, clock: Arc<ManualClock>) -> Arc<Context>
         token_create(tx, &Actor::Local, &token, START)
     };
     store.write(make).await.unwrap();
+    let guard = GuardedClock::open(&home.join("clock.mark"), clock, START).unwrap();
     Arc::new(Context {
         store,
-        clock,
+        clock: Arc::new(guard),
         county,
         rules: Arc::default(),
         troubles: Arc::default(),

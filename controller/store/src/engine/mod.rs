@@ -1,5 +1,6 @@
 //! The engines below the operations: transactions, parameters, rows.
 
+pub mod backup;
 mod dialect;
 mod job;
 mod migrate;

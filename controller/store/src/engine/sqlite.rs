@@ -52,6 +52,8 @@ const SQLITE_MINIMUM: i32 = 3_051_003;
 pub(super) struct Sqlite {
     writes: Option<mpsc::Sender<Box<dyn Job>>>,
     reads: mpsc::Sender<Box<dyn Job>>,
+    path: PathBuf,
+    end_reads: EndReads,
     writer: Option<thread::JoinHandle<()>>,
 }
 
@@ -95,13 +97,27 @@ impl Sqlite {
                 })
                 .map_err(OpenError::Threads)?;
         }
-        Ok(Self { writes: Some(writes), reads, writer: Some(writer) })
+        Ok(Self { writes: Some(writes), reads, path: path.to_owned(), end_reads, writer: Some(writer) })
     }
 
     /// Queues a write as soon as there is room.
     pub(super) async fn write(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         let queue = self.writes.as_ref().ok_or(StoreError::Closed)?;
         queue.send(job).await.map_err(|_| StoreError::Closed)
+    }
+
+    /// A connection that sees the database as it is now, however long it looks, and whether it is still allowed
+    /// to: it holds the log of changes from being folded back.
+    pub(super) fn snapshot(&self) -> Result<(Connection, impl Fn() -> bool), StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags).map_err(failure)?;
+        connection
+            .execute_batch("BEGIN; SELECT 1 FROM sqlite_schema LIMIT 1;")
+            .or_else(ignore_rows)
+            .map_err(failure)?;
+        let end_reads = Arc::clone(&self.end_reads);
+        let asked = end_reads.load(Ordering::Acquire);
+        Ok((connection, move || end_reads.load(Ordering::Acquire) == asked))
     }
 
     /// Queues a read as soon as there is room.

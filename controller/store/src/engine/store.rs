@@ -9,6 +9,7 @@ use std::{
 };
 
 use bbt_domain::time::UtcMicros;
+use rusqlite::Connection;
 
 use super::{
     Tx,
@@ -162,6 +163,14 @@ impl Store {
             Engine::Postgres(engine) => engine.read(job).await?,
         }
         receipt.committed().await
+    }
+
+    /// See [`Sqlite::snapshot`]; `None` where the engine is a server.
+    pub(super) fn snapshot(&self) -> Option<Result<(Connection, impl Fn() -> bool), StoreError>> {
+        match self.engine.as_ref() {
+            Engine::Sqlite(engine) => Some(engine.snapshot()),
+            Engine::Postgres(_) => None,
+        }
     }
 
     /// Whether the last commit went to disk; else why not.
