@@ -191,7 +191,7 @@ pub async fn run(
             caps: CONSOLE_CAPS,
             window_bytes: OTHERS_WINDOW,
             request_life: CONSOLE_REQUEST,
-            router: web::router(Arc::clone(&county.context), desk.clone()),
+            router: web::router(Arc::clone(&county.context), desk.clone(), Arc::clone(&county.denylist)),
             listener: console,
         },
         Port {
@@ -376,6 +376,7 @@ impl Parts {
             signer(),
             Arc::clone(&refusals),
             (Arc::clone(certificates.verifier()), denylist()),
+            Arc::clone(&ingest.sessions),
             addresses.agents.clone(),
         );
         let enrollment = EnrollmentServiceServer::new(enrollment)

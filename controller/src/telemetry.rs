@@ -33,6 +33,9 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// A store that has not committed within this long cannot commit.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 
+/// The library of HTTP/2, as it names itself in what it logs.
+const H2: &str = "h2";
+
 /// Changes the log level of the running program.
 pub type LogHandle = reload::Handle<Targets, tracing_subscriber::Registry>;
 
@@ -50,9 +53,13 @@ pub fn log(config: &Log) -> LogHandle {
     handle
 }
 
-/// The level as a filter; the configuration was checked when it was read.
+/// The level as a filter; the configuration was checked when it was read. What h2 says of the mistakes of peers
+/// would let any of them fill the log, so it is heard only where it is asked for by name.
 pub fn filter(config: &Log) -> Targets {
-    config.level.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO))
+    let filter: Targets =
+        config.level.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
+    let is_named = filter.iter().any(|(target, _)| target == H2);
+    if is_named { filter } else { filter.with_target(H2, tracing::Level::ERROR) }
 }
 
 /// What the admin port tells.
@@ -238,7 +245,18 @@ impl Collector for Numbers {
 
 #[cfg(test)]
 mod tests {
-    use super::as_plain_text;
+    use super::*;
+
+    #[test]
+    fn what_peers_do_wrong_is_logged_only_where_it_is_asked_for() {
+        let hears = |level: &str, target: &str| {
+            let config = Log { level: level.to_owned(), ..Log::default() };
+            filter(&config).would_enable(target, &tracing::Level::WARN)
+        };
+        assert!(!hears("debug", "h2::proto::streams::recv"));
+        assert!(hears("info,h2=debug", "h2::proto::streams::recv"));
+        assert!(hears("info", "bbt_controller::listen::refusals"));
+    }
 
     #[test]
     fn counters_are_named_as_the_text_format_wants_them() {

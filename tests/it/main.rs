@@ -1,6 +1,9 @@
 //! The integration tests: one binary, one file per capability.
 
+mod abuse;
+mod certificates;
 mod clocks;
+mod clones;
 mod commands;
 mod configuration;
 mod contractor;
@@ -22,3 +25,4 @@ mod power_loss;
 mod quickstart;
 mod refusals;
 mod restore;
+mod restore_cards;

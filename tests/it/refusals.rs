@@ -395,10 +395,7 @@ struct Stranger {
 impl Stranger {
     /// From an address of its own, so that it gets its own line of the audit.
     fn at(&self, county: &County, index: usize) -> Result<Device> {
-        let credentials = self
-            .credentials
-            .as_ref()
-            .map(|Credentials { chain, key }| Credentials { chain: chain.clone(), key: key.clone_key() });
+        let credentials = self.credentials.as_ref().map(Credentials::copy);
         Ok(Device::holding(county, Uuid::nil(), credentials)?.from_address(peer(index)))
     }
 }

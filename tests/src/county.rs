@@ -184,6 +184,11 @@ impl County {
         self.server.take().context("the controller does not run")?.stop(STOP_DEADLINE)
     }
 
+    /// Has the controller read anew what it reads at a start.
+    pub fn hang_up(&self) -> Result<()> {
+        self.server.as_ref().context("the controller does not run")?.hang_up()
+    }
+
     /// An orderly end and a new start.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;

@@ -1,6 +1,8 @@
 //! A device that says exactly what a test tells it: the contract's own messages over a connection like the
 //! agent's, with none of the agent's care.
 
+mod certificates;
+
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -206,10 +208,11 @@ impl Device {
 
 /// Shows a certificate whatever the other side asks for, and whether it fits its key or not.
 #[derive(Debug)]
-struct Shown(Arc<CertifiedKey>);
+pub struct Shown(Arc<CertifiedKey>);
 
 impl Shown {
-    fn new(Credentials { chain, key }: &Credentials) -> Result<Self> {
+    /// These, whatever they are.
+    pub fn new(Credentials { chain, key }: &Credentials) -> Result<Self> {
         let key = rustls::crypto::ring::sign::any_ecdsa_type(key).context("taking a key to a handshake")?;
         Ok(Self(Arc::new(CertifiedKey::new(chain.clone(), key))))
     }

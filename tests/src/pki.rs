@@ -25,6 +25,13 @@ pub struct Credentials {
     pub key: PrivateKeyDer<'static>,
 }
 
+impl Credentials {
+    /// The same once more, for another who shows them.
+    pub fn copy(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
 /// When a certificate is good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Validity {

@@ -140,6 +140,12 @@ impl Running {
         Ok(())
     }
 
+    /// Asks it to read anew what it reads at a start.
+    pub fn hang_up(&self) -> Result<()> {
+        let id = Pid::from_child(&self.child);
+        kill_process(id, Signal::HUP).with_context(|| format!("sending SIGHUP to {}", self.name))
+    }
+
     /// Asks it to end.
     pub fn ask_to_stop(&self) -> Result<()> {
         let id = Pid::from_child(&self.child);

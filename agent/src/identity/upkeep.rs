@@ -25,6 +25,7 @@ use crate::{
         Link, Phase,
         backoff::{self, Backoff},
         refusal::{Patience, Refusal},
+        session::OF_ANOTHER,
     },
 };
 
@@ -89,6 +90,7 @@ pub struct Upkeep {
     platform: Arc<dyn Platform>,
     clock: Arc<Clock>,
     evidence: Vec<Evidence>,
+    run_id: [u8; 16],
     credentials: watch::Sender<Arc<Credentials>>,
     standing: watch::Sender<Standing>,
     has_next: bool,
@@ -97,12 +99,13 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// For the credentials that a start begins with. `evidence` is what the machine is recognised by.
+    /// For the credentials that a start begins with. `evidence` is what the machine is recognised by, `run_id` names
+    /// the start.
     pub fn new(
         state: &Folder,
         platform: Arc<dyn Platform>,
         clock: Arc<Clock>,
-        evidence: Vec<Evidence>,
+        (evidence, run_id): (Vec<Evidence>, [u8; 16]),
         credentials: Credentials,
     ) -> Upkeep {
         let standing = Standing::of(&credentials.identity);
@@ -111,6 +114,7 @@ impl Upkeep {
             platform,
             clock,
             evidence,
+            run_id,
             credentials: watch::Sender::new(Arc::new(credentials)),
             standing: watch::Sender::new(standing),
             has_next: next::is_whole(state),
@@ -159,8 +163,10 @@ impl Upkeep {
         }
         let refusal = self.act(need).await.err();
         let chance = self.chance();
-        let pause = refusal.as_ref().and_then(|refusal| refusal.patience.pause(chance));
-        let pause = pause.unwrap_or_else(|| self.backoff.failed(chance));
+        // What was learnt may ask for something else, which nobody has to wait for.
+        let same = self.need(link) == Some(need);
+        let patience = refusal.as_ref().filter(|_| same).and_then(|refusal| refusal.patience.pause(chance));
+        let pause = patience.unwrap_or_else(|| self.backoff.failed(chance));
         self.resting_until = Instant::now() + pause;
         self.tell(refusal);
         pause
@@ -179,7 +185,7 @@ impl Upkeep {
             Some(Need::Time)
         } else if self.has_next {
             Some(Need::Proof)
-        } else if matches!(refused, "certificate_expired" | "certificate_superseded")
+        } else if matches!(refused, "certificate_expired" | "certificate_superseded" | OF_ANOTHER)
             || is_past(standing.valid_until_micros)
         {
             Some(Need::Reattachment)
@@ -217,8 +223,11 @@ impl Upkeep {
     /// Steps 1 and 2 of [`next`], by proof of the old key.
     async fn reattach(&mut self, identity: &Identity) -> Result<(), Refusal> {
         let (request, public_key) = self.request()?;
-        let (platform, evidence) = (self.platform.as_ref(), self.evidence.clone());
-        let given = reattach(identity, request, &public_key, evidence, platform, &self.clock).await?;
+        let (platform, shown) = (self.platform.as_ref(), (self.evidence.clone(), self.run_id));
+        let given = reattach(identity, request, &public_key, shown, platform, &self.clock).await?;
+        if given.device_id != identity.device_id {
+            tracing::info!(device.id = %given.device_id, "the county gave this PC an identity of its own");
+        }
         keystore::move_to(&self.state, &given.agent_addresses, &given.school_name).map_err(of_disk)?;
         self.keep(&given.chain)
     }
@@ -254,6 +263,7 @@ impl Upkeep {
         self.standing.send_replace(Standing::of(&proved.identity));
         self.credentials.send_replace(Arc::new(proved));
         next::promote(&self.state).map_err(of_disk)?;
+        keystore::name_device(&self.state).map_err(of_disk)?;
         self.has_next = false;
         tracing::info!(
             until = self.standing.borrow().valid_until_micros / 1_000_000,

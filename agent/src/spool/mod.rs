@@ -37,7 +37,8 @@
 //!
 //! # When things break
 //!
-//! - A damaged database is renamed to `damaged.db` (the newest one is kept) and a new one is begun.
+//! - A damaged database is renamed to `damaged.db` (the newest one is kept). What can still be read of it is in the
+//!   new one ([`salvage`]); what cannot is counted in a gap with the reason `damaged`.
 //! - A database of a newer version is renamed to `newer.db`, whole, and a new one is begun.
 //! - After an I/O error the connection is never used again: it is closed, the database reopened and verified.
 //!   Until that works frames wait in memory, at most 8 MiB, dropped and counted like on disk, and what waits
@@ -48,6 +49,7 @@ mod gaps;
 mod inspect;
 mod limits;
 mod open;
+mod salvage;
 mod store;
 mod thread;
 

@@ -8,9 +8,12 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::folder::make_private_file;
+use crate::folder::{make_private_file, rename_durably};
 
-use super::db::{SCHEMA, SCHEMA_VERSION};
+use super::{
+    db::{SCHEMA, SCHEMA_VERSION},
+    salvage::{self, Salvaged, salvage},
+};
 
 /// The database in the spool's folder.
 pub(super) const FILE_NAME: &str = "spool.db";
@@ -60,12 +63,26 @@ enum Fault {
 /// Opens `folder/spool.db`, sets aside what cannot be used, begins a new one where there is none.
 pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
     let path = folder.join(FILE_NAME);
+    let salvaged = folder.join(salvage::FILE_NAME);
+    if !path.exists() && salvaged.exists() {
+        put_in_place(&salvaged, &path)?;
+    }
     let set_aside = match open_checked(&path) {
         Ok(connection) => return Ok(Opened { connection, set_aside: None }),
         Err(Fault::Unavailable(error)) => return Err(error),
-        Err(Fault::Damaged(what)) => set_aside(folder, DAMAGED_NAME, &format!("was damaged ({what})"))?,
+        Err(Fault::Damaged(what)) => {
+            let Salvaged { saved, lost } = salvage(&path, folder)?;
+            let kept = set_aside(folder, DAMAGED_NAME)?;
+            put_in_place(&salvaged, &path)?;
+            format!(
+                "the spool was damaged ({what}): {saved} frames were saved, {lost} lost; it is kept as {kept}"
+            )
+        }
         Err(Fault::Newer(version)) => {
-            set_aside(folder, NEWER_NAME, &format!("was written by a newer version (schema {version})"))?
+            let kept = set_aside(folder, NEWER_NAME)?;
+            format!(
+                "the spool was written by a newer version (schema {version}); it is kept as {kept} and a new one was begun"
+            )
         }
     };
     match open_checked(&path) {
@@ -78,7 +95,7 @@ pub(super) fn open(folder: &Path) -> Result<Opened, OpenError> {
 }
 
 /// The files of a database: itself and, by their names, its log and index.
-fn files(path: &Path) -> [PathBuf; 3] {
+pub(super) fn files(path: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|suffix| {
         let mut name = path.as_os_str().to_owned();
         name.push(suffix);
@@ -86,7 +103,7 @@ fn files(path: &Path) -> [PathBuf; 3] {
     })
 }
 
-fn set_aside(folder: &Path, name: &str, why: &str) -> Result<String, OpenError> {
+fn set_aside(folder: &Path, name: &str) -> Result<String, OpenError> {
     let target = folder.join(name);
     for (from, to) in files(&folder.join(FILE_NAME)).into_iter().zip(files(&target)) {
         let moved = match fs::rename(&from, &to) {
@@ -98,7 +115,12 @@ fn set_aside(folder: &Path, name: &str, why: &str) -> Result<String, OpenError> 
         };
         moved.map_err(|source| OpenError::SetAside { path: from.display().to_string(), source })?;
     }
-    Ok(format!("the spool {why}; it is kept as {} and a new one was begun", target.display()))
+    Ok(target.display().to_string())
+}
+
+fn put_in_place(from: &Path, to: &Path) -> Result<(), OpenError> {
+    rename_durably(from, to)
+        .map_err(|source| OpenError::SetAside { path: from.display().to_string(), source })
 }
 
 fn open_checked(path: &Path) -> Result<Connection, Fault> {

@@ -323,7 +323,98 @@ fn a_damaged_database_is_set_aside_and_the_spool_goes_on() {
     assert_eq!(fs::read(folder.path().join(open::DAMAGED_NAME)).unwrap(), bytes);
     spool.append(draft(Class::State, 10), &at(1)).unwrap();
     spool.commit(&at(1));
-    assert_eq!(seqs(&batch(&mut spool, &at(1))), [1]);
+    let sent = batch(&mut spool, &at(1));
+    assert_eq!(seqs(&sent), [1, 2]);
+    assert_eq!(gaps(&sent)[0].reason(), wire::GapReason::Damaged, "something was lost, which is said");
+}
+
+/// Overwrites each page of the database for which `chosen` is true; the first holds the tables' names.
+fn overwrite_pages(path: &Path, chosen: impl Fn(usize) -> bool) {
+    let mut bytes = fs::read(path).unwrap();
+    for (no, page) in bytes.chunks_mut(4_096).enumerate().skip(1).filter(|(no, _)| chosen(*no)) {
+        page.fill(no as u8);
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+/// The frames of a spool with 300 of them, of which every third is decided, and where it lies.
+fn spool_of_300() -> (TempDir, BTreeMap<u64, wire::Frame>) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    spool.welcomed(vec![1], 30, None, &at(0));
+    for no in 0..300 {
+        spool.append(draft(Class::State, 100 + no), &at(no as i64)).unwrap();
+    }
+    spool.commit(&at(300));
+    let frames: BTreeMap<u64, wire::Frame> =
+        batch(&mut spool, &at(300)).into_iter().map(|(key, frame)| (key.seq, frame)).collect();
+    assert_eq!(frames.len(), 300);
+    let third: Vec<_> = (1..=100).map(|no| (key(no * 3), Fate::Keep)).collect();
+    spool.decide(&third, None, &at(300));
+    (folder, frames)
+}
+
+#[test]
+fn of_a_damaged_database_is_saved_what_can_be_read_and_the_rest_is_counted() {
+    let (folder, made) = spool_of_300();
+    overwrite_pages(&folder.path().join(FILE_NAME), |no| no > 8 && no % 4 == 3);
+    let mut spool = open(folder.path(), 2, ROOMY);
+    let said = spool.summary().trouble.unwrap();
+    assert!(said.contains("frames were saved"), "{said}");
+    let kept = spool.summary().kept.frames;
+    let mut sent = batch(&mut spool, &at(400));
+    // A gap is told in a frame of the run that found it.
+    let told: u64 = gaps(&sent).iter().map(|gap| gap.count).sum();
+    assert!(gaps(&sent).iter().all(|gap| gap.reason() == wire::GapReason::Damaged));
+    sent.retain(|(key, _)| key.run_id == RUN);
+    assert!(sent.len() > 20 && kept > 10, "much is saved: {} and {kept}", sent.len());
+    for (key, frame) in &sent {
+        assert_eq!(frame, &made[&key.seq]);
+        assert_ne!(key.seq % 3, 0, "what was decided is not backlog again");
+    }
+    let lost = 300 - sent.len() as u64 - kept;
+    assert!(told >= lost, "{told} told, {lost} lost");
+    assert_eq!(spool.contact().window_secs, 30, "what was learnt is kept");
+    drop(spool);
+    assert_eq!(open(folder.path(), 3, ROOMY).summary().trouble, None, "once");
+}
+
+#[test]
+fn wherever_the_damage_is_the_spool_starts_and_doubles_nothing() {
+    let (folder, made) = spool_of_300();
+    let pages = fs::metadata(folder.path().join(FILE_NAME)).unwrap().len() as usize / 4_096;
+    for damaged in 0..pages {
+        let copy = crashed(folder.path());
+        overwrite_pages(&copy.path().join(FILE_NAME), |no| no == damaged);
+        let mut spool = open(copy.path(), 2, ROOMY);
+        let sent = batch(&mut spool, &at(400));
+        let of_run: Vec<_> = sent.iter().filter(|(key, _)| key.run_id == RUN).collect();
+        let keys: BTreeSet<_> = of_run.iter().map(|(key, _)| key.seq).collect();
+        assert_eq!(keys.len(), of_run.len(), "page {damaged}");
+        assert!(of_run.iter().all(|(key, frame)| frame == &made[&key.seq]), "page {damaged}");
+        let told: u64 = gaps(&sent).iter().map(|gap| gap.count).sum();
+        let found = of_run.len() as u64 + spool.summary().kept.frames;
+        assert!(found + told >= 300, "page {damaged}: {found} found, {told} told");
+    }
+}
+
+#[test]
+fn a_salvage_that_was_cut_off_is_begun_anew_or_taken() {
+    let (folder, _) = spool_of_300();
+    overwrite_pages(&folder.path().join(FILE_NAME), |no| no > 8 && no % 4 == 3);
+    let expected = {
+        let copy = crashed(folder.path());
+        open(copy.path(), 2, ROOMY).summary()
+    };
+    // Cut before the damaged one went aside: what was built is no spool yet.
+    fs::write(folder.path().join(salvage::FILE_NAME), b"half of it").unwrap();
+    let again = open(folder.path(), 2, ROOMY);
+    assert_eq!((again.summary().backlog, again.summary().kept), (expected.backlog, expected.kept));
+    drop(again);
+    // Cut before the new one took its place.
+    fs::rename(folder.path().join(FILE_NAME), folder.path().join(salvage::FILE_NAME)).unwrap();
+    let again = open(folder.path(), 2, ROOMY);
+    assert_eq!((again.summary().backlog, again.summary().kept), (expected.backlog, expected.kept));
 }
 
 #[test]
@@ -359,6 +450,30 @@ fn without_a_disk_frames_wait_in_memory_and_are_sent_from_there() {
     let told = batch(&mut spool, &at(60));
     assert!(seqs(&told).contains(&3));
     assert_eq!(gaps(&told)[0].count, 1);
+}
+
+#[test]
+fn an_answer_that_the_disk_did_not_take_is_noted_when_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    spool.append(draft(Class::State, 10), &at(0)).unwrap();
+    spool.commit(&at(0));
+    assert_eq!(seqs(&batch(&mut spool, &at(0))), [1]);
+
+    let other = rusqlite::Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    spool.decide(&[(key(1), Fate::Keep)], None, &at(1));
+    assert!(spool.summary().trouble.is_some());
+    other.execute_batch("ROLLBACK").unwrap();
+
+    let wait = spool.commit_within(&at(1)).unwrap();
+    assert!(!wait.is_zero(), "the disk is left alone for a while");
+    let later = at(1 + wait.as_secs() as i64);
+    assert_eq!(spool.commit_within(&later), Some(Duration::ZERO));
+    spool.commit(&later);
+    let summary = spool.summary();
+    assert_eq!((summary.backlog_total().frames, summary.kept.frames, summary.trouble), (0, 1, None));
+    assert_eq!(spool.commit_within(&later), None);
 }
 
 #[test]

@@ -9,7 +9,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::*;
 use crate::{
-    VERSION, configuration,
+    VERSION,
+    canary::Canary,
+    configuration,
+    folder::Folder,
     identity::{Identity, clock::Clock},
     platform::{Roots, fake::FakePlatform},
     spool::{Amount, Class, Draft, Handle, Limits, Origin},
@@ -49,6 +52,7 @@ impl Device {
             origin,
             evidence: Vec::new(),
             agent_version: VERSION,
+            canary: Canary::load(&Folder::at(folder.path())),
             configuration: configuration::channel(0).0,
             full_state,
         };

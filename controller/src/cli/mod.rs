@@ -8,6 +8,7 @@ mod ask;
 mod backup;
 mod check;
 mod configuration;
+mod devices;
 mod init;
 mod keys;
 mod ledger;
@@ -60,7 +61,7 @@ enum Command {
     Token(lists::Token),
     /// Devices.
     #[command(subcommand)]
-    Device(lists::Device),
+    Device(devices::Device),
     /// What devices are told to do.
     #[command(subcommand)]
     Configuration(configuration::Configuration),

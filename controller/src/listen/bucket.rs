@@ -17,11 +17,12 @@ impl Bucket {
         Self { per_sec: f64::from(per_sec), burst: f64::from(burst), tokens: f64::from(burst), at: now }
     }
 
-    /// Takes `amount` and returns how long to wait before going on. What is asked for is always taken, so
-    /// one who asks for much waits long, and never for ever.
+    /// Takes `amount` and returns how long to wait before going on. What is asked for is always taken, so one who
+    /// asks for much waits long; but nobody owes more than a burst and what was asked for last, so never for ever,
+    /// even where another asks in the same name.
     pub fn take(&mut self, amount: u32, now: Instant) -> Duration {
         let gained = now.saturating_duration_since(self.at).as_secs_f64() * self.per_sec;
-        self.tokens = (self.tokens + gained).min(self.burst) - f64::from(amount);
+        self.tokens = (self.tokens + gained).clamp(-self.burst, self.burst) - f64::from(amount);
         self.at = now;
         if self.tokens >= 0.0 { Duration::ZERO } else { Duration::from_secs_f64(-self.tokens / self.per_sec) }
     }
@@ -55,6 +56,16 @@ mod tests {
             assert!(!bucket.try_take(10, start + Duration::from_secs(9)));
         }
         assert!(bucket.try_take(10, start + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn nobody_owes_more_than_a_burst() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(10, 100, start);
+        for _ in 0..1_000 {
+            assert!(bucket.take(50, start) <= Duration::from_secs(15));
+        }
+        assert_eq!(bucket.take(0, start + Duration::from_secs(15)), Duration::ZERO);
     }
 
     #[test]

@@ -37,6 +37,8 @@ impl Operations {
         permit(&actor)?;
         let guard = Arc::clone(&self.guard);
         let accepted = blocking(move || guard.accept()).await?;
+        // The listeners' certificate may have ended meanwhile, and devices ask by it for this very time.
+        self.exchange.poke();
         let times = json!({"before": accepted.before, "time": accepted.now});
         self.note(actor, "clock.accept", "clock", times.clone()).await?;
         Ok(times)

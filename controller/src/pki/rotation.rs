@@ -228,6 +228,18 @@ mod tests {
     }
 
     #[test]
+    fn a_person_is_reminded_when_it_is_a_year_old_or_ends_within_half_a_year() {
+        let keys = Keys::new();
+        let day = Duration::from_secs(86_400);
+        assert!(!keys.first.is_to_be_replaced(year(1).minus(day)));
+        assert!(keys.first.is_to_be_replaced(year(1)));
+        let last = keys.successor(year(19)).adopt(keys.path(), year(19)).unwrap();
+        let half = year(20).minus(182 * day);
+        assert!(!last.is_to_be_replaced(half.minus(day)), "it ends with the root");
+        assert!(last.is_to_be_replaced(half));
+    }
+
+    #[test]
     fn an_intermediate_does_not_outlive_its_root() {
         let keys = Keys::new();
         let last = keys.successor(year(19)).adopt(keys.path(), year(19)).unwrap();

@@ -69,3 +69,55 @@ impl Task for ClockWatch {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bbt_domain::{identity::TrustDomain, ids::Incarnation, time::UtcMicros};
+    use bbt_store::{Store, meta::County};
+
+    use super::*;
+    use crate::{clock::ManualClock, configuration::Changes};
+
+    const START: UtcMicros = UtcMicros::from_const(1_790_000_000_000_000);
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_doubted_clock_is_a_trouble_until_it_is_right_again_and_the_mark_is_kept_by_the_minute() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("clock.mark");
+        let system = Arc::new(ManualClock::at(START));
+        let guard = Arc::new(GuardedClock::open(&mark, system.clone(), START).unwrap());
+        let county = County {
+            name: "梁河县".into(),
+            trust_domain: TrustDomain::from_random([1; 16]),
+            incarnation: Incarnation::from_bytes([2; 16]),
+            created_at: START,
+        };
+        let store = Store::open(&folder.path().join("county.db"), START).unwrap();
+        let (rules, troubles) = (Arc::default(), Arc::default());
+        let context = Arc::new(Context {
+            store,
+            clock: guard.clone(),
+            county,
+            rules,
+            troubles,
+            changes: Changes::default(),
+        });
+        let watch = ClockWatch::new(context.clone(), guard);
+        let kept = || std::fs::read_to_string(&mark).unwrap().trim().parse::<UtcMicros>().unwrap();
+
+        watch.run().await.unwrap();
+        assert_eq!((kept(), context.troubles.all().len()), (START, 0));
+        system.set(START.minus(2 * MINUTE));
+        system.advance(MINUTE / 2);
+        watch.run().await.unwrap();
+        let off_secs = -120;
+        assert_eq!(context.troubles.all()[0].trouble, Trouble::ClockTripped { off_secs });
+        assert_eq!(kept(), START, "a mark a minute");
+        system.set(START.plus(MINUTE));
+        system.advance(MINUTE / 2);
+        watch.run().await.unwrap();
+        assert!(context.troubles.all().is_empty());
+        assert!(kept() >= START.plus(MINUTE));
+    }
+}

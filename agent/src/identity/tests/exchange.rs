@@ -134,7 +134,8 @@ async fn a_next_certificate_that_is_not_taken_is_let_go_and_its_key_kept() {
         seen.asked_keys.clear();
         seen.in_force = Some(vec![1]);
     }
-    pc.upkeep.look(&connected()).await;
+    let pause = pc.upkeep.look(&connected()).await;
+    assert!(pause < Duration::from_secs(60), "asking anew waits for no person: {pause:?}");
     assert_eq!(pc.trouble(), Some("certificate_superseded"));
     assert_eq!(pc.upkeep.need(&connected()), Some(Need::Renewal));
     assert_eq!(pc.next_key_on_disk(), made);

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use bbt_domain::{civil::Day, presence::presence, text, time::UtcMicros};
+use bbt_domain::{civil::Day, identity::StandingKind, presence::presence, text, time::UtcMicros};
 use bbt_store::{
     Tx,
     configuration::rejected_count,
     devices::{DeviceFilter, DeviceLine, device_count, device_search},
 };
 
-use super::{Badge, Shell, html};
+use super::{
+    Badge, Shell, html,
+    pieces::{Tab, address},
+};
 use crate::web::{
     Site,
     failure::Failure,
@@ -22,6 +25,10 @@ use crate::web::{
 
 /// Devices on one page.
 const PAGE: usize = 50;
+/// The tab of stolen devices, in the address.
+const STOLEN: &str = "stolen";
+/// Those that refused what they were told last.
+const REJECTING: &str = "rejecting";
 /// Longest text to search for.
 const WANTED_CHARS: usize = 64;
 
@@ -35,14 +42,15 @@ struct DevicesPage {
     not_today: String,
     /// How many refused their configuration, if any did.
     rejecting: Option<String>,
-    /// Only those are listed.
-    only_rejecting: bool,
     is_empty: bool,
     rows: Vec<Row>,
     /// Not the first page.
     is_later: bool,
     next_url: Option<String>,
     first_url: String,
+    tabs: Vec<Tab>,
+    /// Which of the tabs it is, as the address has it.
+    show: &'static str,
 }
 
 struct Row {
@@ -66,11 +74,17 @@ pub(in crate::web) async fn list(
     fields: Fields,
 ) -> Result<Response, Failure> {
     let now = site.context.now();
+    let after = fields.find("after").and_then(|id| id.parse().ok());
+    let show = match fields.text("show") {
+        STOLEN => STOLEN,
+        REJECTING => REJECTING,
+        _ => "",
+    };
     let filter = DeviceFilter {
         wanted: text::clean(fields.text("q"), WANTED_CHARS),
-        rejecting: fields.find("configuration") == Some("rejected"),
+        only: (show == STOLEN).then_some(StandingKind::Stolen),
+        rejecting: show == REJECTING,
     };
-    let after = fields.find("after").and_then(|id| id.parse().ok());
     let (actor, sought) = (visit.actor.clone(), filter.clone());
     let read = move |tx: &mut Tx<'_>| {
         let counts = device_count(tx, &actor, Day::of(now).start())?;
@@ -81,7 +95,7 @@ pub(in crate::web) async fn list(
     // One more than is shown tells whether there is a next page.
     let more = lines.len() > PAGE;
     lines.truncate(PAGE);
-    let first_url = list_url(&filter);
+    let url = |after: &str| address("/devices", &[("q", &filter.wanted), ("show", show), ("after", after)]);
     let next = lines.last().filter(|_| more).map(|line| line.id);
     html(&DevicesPage {
         shell: Shell::new(&site, &visit, "/devices"),
@@ -91,23 +105,28 @@ pub(in crate::web) async fn list(
         is_empty: total == 0,
         rows: lines.into_iter().map(|line| row(line, visit.language, now)).collect(),
         is_later: after.is_some(),
-        next_url: next.map(|id| format!("{first_url}&after={id}")),
-        first_url,
+        next_url: next.map(|id| url(&id.to_string())),
+        first_url: url(""),
+        tabs: tabs(visit.language, show),
         rejecting: (rejecting > 0).then(|| format::count(rejecting)),
-        only_rejecting: filter.rejecting,
+        show,
         wanted: filter.wanted,
     })
 }
 
-fn list_url(filter: &DeviceFilter) -> String {
-    let rejecting = if filter.rejecting { "&configuration=rejected" } else { "" };
-    format!("/devices?q={}{rejecting}", format::query_value(&filter.wanted))
+fn tabs(language: Language, current: &str) -> Vec<Tab> {
+    let tab = |show: &str, label| Tab {
+        label: language.text(label),
+        url: address("/devices", &[("show", show)]),
+        is_current: current == show,
+    };
+    vec![tab("", "devices-all"), tab(STOLEN, "device-stolen"), tab(REJECTING, "devices-rejecting")]
 }
 
 fn row(line: DeviceLine, language: Language, now: UtcMicros) -> Row {
     Row {
         url: format!("/devices/{}", line.id),
-        badge: Badge::of(presence(line.standing, line.last_report_at, now), language),
+        badge: device_badge(&line, language, now),
         name: device_name(&line, language),
         id: line.id.to_string(),
         school: line.school_name,
@@ -117,6 +136,15 @@ fn row(line: DeviceLine, language: Language, now: UtcMicros) -> Row {
         disks: line.disk_bytes.map(format::decimal_bytes),
         os: line.os.map(|text| shown(&text)),
         last_report: line.last_report_at.map(|at| Moment::new(language, at)),
+    }
+}
+
+/// How a device stands, in a word; a stolen one is that before all else.
+pub(super) fn device_badge(line: &DeviceLine, language: Language, now: UtcMicros) -> Badge {
+    match line.standing_kind {
+        StandingKind::Stolen => Badge { tone: "bad", shape: "▲", word: language.text("device-stolen") },
+        StandingKind::Retired => Badge { tone: "off", shape: "－", word: language.text("device-retired") },
+        StandingKind::Plain => Badge::of(presence(line.standing, line.last_report_at, now), language),
     }
 }
 

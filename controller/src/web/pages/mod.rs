@@ -1,5 +1,6 @@
 //! The pages, one file per noun: a struct, its template, a short handler.
 
+pub(super) mod admissions;
 pub(super) mod configuration;
 pub(super) mod device;
 pub(super) mod devices;
@@ -77,13 +78,20 @@ fn html(page: &impl Template) -> Result<Response, Failure> {
 
 /// What was done, told once on the page that the form leads to. The address carries one of these words, never a
 /// text: a foreign link can make nobody read more than "it was saved".
-const DONE: [&str; 8] = [
+const DONE: [&str; 15] = [
     "placed",
     "sealed",
     "unsealed",
     "settled",
     "school-added",
     "room-added",
+    "admission-decided",
+    "admission-undone",
+    "siblings-approved",
+    "device-stolen",
+    "device-back",
+    "device-frozen",
+    "device-thawed",
     "configured",
     "configuration-unchanged",
 ];

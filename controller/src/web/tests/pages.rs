@@ -4,7 +4,7 @@ use bbt_domain::{
         Disk, FileSystem, FileSystems, Hardware, Interface, Memory, MemoryModule, Network, Peer, Problem,
         Processor, Product, Reachability, Software, StateReport, Storage, Told,
     },
-    identity::Standing,
+    identity::{Standing, StandingKind},
     report::{Body, Class, Gap},
     time::UtcMicros,
 };
@@ -238,8 +238,8 @@ async fn a_device_that_told_nothing_yet_has_a_page() {
     let device = county.device(7).await;
     let mut browser = county.signed_in().await;
     let [chinese, english] = in_both_languages(&mut browser, &format!("/devices/{device}")).await;
-    assert_all(&chinese, &["从未上报", "请确认采集程序已启动", "未知", "PF0X1234"]);
-    assert_all(&english, &["Never reported", "See that the agent is running", "Unknown"]);
+    assert_all(&chinese, &["从未上报", "请确认采集程序已启动", "未知", "PF0X1234", "接入时签发"]);
+    assert_all(&english, &["Never reported", "See that the agent is running", "Unknown", "when it joined"]);
 }
 
 #[tokio::test]
@@ -260,7 +260,8 @@ async fn a_paused_device_says_why() {
     let device = county.device(7).await;
     let now = county.context.now();
     let revoke = move |tx: &mut Tx<'_>| {
-        device_stand(tx, &Actor::Local, device, Standing::Revoked, "已报失", now).map(|_| ())
+        device_stand(tx, &Actor::Local, device, Standing::Revoked, StandingKind::Plain, "已报失", now)
+            .map(|_| ())
     };
     county.context.store.write(revoke).await.unwrap();
     let page = county.signed_in().await.get(&format!("/devices/{device}")).await;
@@ -367,7 +368,11 @@ async fn refused_connections_say_who_why_and_what_to_do() {
 async fn every_failure_has_its_page_in_both_languages() {
     use crate::web::{failure::Failure, visit::Visit};
     let county = County::new().await;
-    let site = crate::web::Site::of(county.context.clone(), Desk::new("county.example:8443"));
+    let site = crate::web::Site::of(
+        county.context.clone(),
+        Desk::new("county.example:8443"),
+        county.denylist.clone(),
+    );
     for language in crate::web::language::Language::ALL {
         let visit = Visit {
             actor: Actor::Anonymous,

@@ -122,8 +122,8 @@ async fn a_device_shows_what_it_is_told_by_whom_and_why_it_refused() {
     assert_all(&english, &["size kept without a line:"]);
 
     let [chinese, _] = in_both_languages(&mut browser, "/overview").await;
-    assert_all(&chinese, &["1 台设备未接受采集设置", "/devices?configuration=rejected"]);
-    let list = browser.get("/devices?configuration=rejected").await.body;
+    assert_all(&chinese, &["1 台设备未接受采集设置", "/devices?show=rejecting"]);
+    let list = browser.get("/devices?show=rejecting").await.body;
     assert_all(&list, &[&device.to_string()]);
     assert!(!list.contains(&other.to_string()), "only those that refused");
 }

@@ -17,7 +17,7 @@ use std::{
 };
 
 use bbt_domain::time::UtcMicros;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use tokio::sync::mpsc;
 
 use super::{
@@ -43,6 +43,8 @@ const CHECKPOINT_PAGES: i64 = 4_096;
 const WAL_LIMIT_BYTES: u64 = 256 << 20;
 /// Its length is looked at once in so many commits: a call to the system, and it grows slowly.
 const LOG_LOOK_COMMITS: u64 = 64;
+/// What a start may spend on looking for damage; devices wait meanwhile.
+const START_CHECK: Duration = Duration::from_secs(5);
 /// Statements kept prepared per connection: every operation has a few.
 const STATEMENT_CACHE: usize = 256;
 /// The oldest engine with the fixes relied on (WAL reset, 3.51.3).
@@ -64,6 +66,7 @@ impl Sqlite {
     pub(super) fn open(path: &Path, health: Arc<Health>, now: UtcMicros) -> Result<Self, OpenError> {
         refuse_network(path)?;
         let mut connection = open_writer(path)?;
+        look_for_damage(&mut connection, path)?;
         migrate::sqlite(&mut connection, &path.display().to_string(), now)?;
         let end_reads = EndReads::default();
 
@@ -296,7 +299,27 @@ impl Reader {
 }
 
 fn unreadable(path: &Path, error: &rusqlite::Error) -> OpenError {
-    OpenError::Unreadable { database: path.display().to_string(), reason: error.to_string() }
+    let (database, reason) = (path.display().to_string(), error.to_string());
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => OpenError::Damaged { database, reason },
+        _ => OpenError::Unreadable { database, reason },
+    }
+}
+
+/// Looks through the file for damage, as far as that goes in [`START_CHECK`]: a small county whole, a large one in
+/// part. The rest is found when it is read, and by every backup.
+fn look_for_damage(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let until = Instant::now() + START_CHECK;
+    let unreadable = |error: rusqlite::Error| unreadable(path, &error);
+    connection.progress_handler(10_000, Some(move || Instant::now() > until)).map_err(unreadable)?;
+    let found = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
+    connection.progress_handler(0, None::<fn() -> bool>).map_err(unreadable)?;
+    match found {
+        Ok(finding) if finding == "ok" => Ok(()),
+        Ok(reason) => Err(OpenError::Damaged { database: path.display().to_string(), reason }),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(()),
+        Err(error) => Err(unreadable(error)),
+    }
 }
 
 fn open_writer(path: &Path) -> Result<Connection, OpenError> {

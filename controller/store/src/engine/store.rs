@@ -30,6 +30,16 @@ pub enum OpenError {
         /// What the engine says.
         reason: String,
     },
+    /// The file is not whole.
+    #[error(
+        "the database {database} is damaged ({reason}): run `bbt-controller restore FILE` with the last backup, which keeps the damaged one aside; devices send again what they keep"
+    )]
+    Damaged {
+        /// The file.
+        database: String,
+        /// What the engine found.
+        reason: String,
+    },
     /// Written by a newer program.
     #[error(
         "the database {database} has schema {found}, this program knows up to {known}: it was written by a newer bbt-controller; use that version, nothing was changed"

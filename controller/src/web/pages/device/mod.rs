@@ -1,5 +1,6 @@
 //! A device's file: everything known of it, each unknown fact with its reason.
 
+pub(in crate::web) mod forms;
 pub(in crate::web) mod live;
 mod parts;
 mod samples;
@@ -15,12 +16,14 @@ use axum::{
 };
 use bbt_domain::{
     access::{Act, may},
+    identity::StandingKind,
     ids::DeviceId,
     presence::{Presence, presence},
     time::UtcMicros,
 };
 use bbt_store::{
     Tx,
+    admissions::admission_siblings,
     devices::{DeviceFile, device_show, newest_samples},
 };
 use fluent_bundle::FluentValue;
@@ -29,16 +32,17 @@ use parts::{Section, Value};
 use settings::Settings;
 
 use super::{
-    Badge, Shell,
-    devices::{device_name, shown},
+    Badge, Shell, confirmation,
+    devices::{device_badge, device_name, shown},
     html,
 };
 use crate::web::{
     Site,
     failure::Failure,
+    field::{self, Field},
     format::{self, Moment},
     language::Language,
-    visit::Visit,
+    visit::{Fields, Visit},
 };
 
 #[derive(Template)]
@@ -58,6 +62,18 @@ struct DevicePage {
     /// Whether whoever reads this may look on.
     may_change: bool,
     sections: Vec<Section>,
+    done: Option<String>,
+    /// Whether this person may do what the forms below say.
+    may_approve: bool,
+    is_stolen: bool,
+    is_retired: bool,
+    is_frozen: bool,
+    /// What is known of its disk.
+    disk: String,
+    /// The reason that is asked for.
+    reason: Field,
+    /// Its group of PCs with one identity, where there is one.
+    group_url: Option<String>,
 }
 
 /// `GET /devices/{id}`
@@ -65,22 +81,49 @@ pub(in crate::web) async fn show(
     State(site): State<Arc<Site>>,
     visit: Visit,
     id: Result<Path<String>, PathRejection>,
+    fields: Fields,
 ) -> Result<Response, Failure> {
-    let (id, now) = (device_id(id)?, site.context.now());
-    let actor = visit.actor.clone();
+    let done = confirmation(visit.language, &fields);
+    html(&page_with(&site, &visit, device_id(id)?, done, None).await?)
+}
+
+fn device_id(id: Result<Path<String>, PathRejection>) -> Result<DeviceId, Failure> {
+    id.ok().and_then(|Path(text)| text.parse().ok()).ok_or(Failure::NotFound)
+}
+
+/// The page, with what was just done, or with what is wrong with the reason given.
+async fn page_with(
+    site: &Site,
+    visit: &Visit,
+    id: DeviceId,
+    done: Option<String>,
+    wrong: Option<String>,
+) -> Result<DevicePage, Failure> {
+    let (actor, now) = (visit.actor.clone(), site.context.now());
     let read = move |tx: &mut Tx<'_>| {
+        let siblings = admission_siblings(tx, &actor, id)?;
         let settings = Settings::read(tx, &actor, id, now)?;
-        Ok((device_show(tx, &actor, id)?, newest_samples(tx, &actor, id)?, settings))
+        let (file, newest) = (device_show(tx, &actor, id)?, newest_samples(tx, &actor, id)?);
+        Ok((file, newest, settings, !siblings.is_empty()))
     };
-    let (file, newest, settings) = site.context.store.read(read).await?;
+    let (file, newest, settings, has_siblings) = site.context.store.read(read).await?;
     let language = visit.language;
     let state = presence(file.line.standing, file.line.last_report_at, now);
-    html(&DevicePage {
-        shell: Shell::new(&site, &visit, "/devices"),
+    let group = if has_siblings { Some(id) } else { file.sibling_of };
+    Ok(DevicePage {
+        shell: Shell::new(site, visit, "/devices"),
         name: device_name(&file.line, language),
         id: file.line.id.to_string(),
         school: shown(&file.line.school_name),
-        badge: Badge::of(state, language),
+        badge: device_badge(&file.line, language, now),
+        done,
+        may_approve: may(&visit.actor, Act::DeviceApprove),
+        is_stolen: file.line.standing_kind == StandingKind::Stolen,
+        is_retired: file.line.standing_kind == StandingKind::Retired,
+        is_frozen: file.line.frozen,
+        disk: disk(language, &file),
+        reason: Field::new(language, "reason", "stolen-reason").wrong(wrong),
+        group_url: group.map(|id| format!("/devices/{id}/siblings")),
         advice: advice(language, state, &file),
         figures: figures(language, &file),
         live_until: settings.live.map(|live| Moment::clock(live.until)),
@@ -89,8 +132,16 @@ pub(in crate::web) async fn show(
     })
 }
 
-fn device_id(id: Result<Path<String>, PathRejection>) -> Result<DeviceId, Failure> {
-    id.ok().and_then(|Path(text)| text.parse().ok()).ok_or(Failure::NotFound)
+/// What is known of its disk, and from whom.
+fn disk(language: Language, file: &DeviceFile) -> String {
+    let by = match file.frozen_by.as_deref() {
+        Some("system:canary") => "found",
+        Some(_) => "said",
+        None => "unsaid",
+    };
+    let word = if file.line.frozen { "frozen" } else { "kept" };
+    let count = [("count", FluentValue::from(file.rollbacks))];
+    language.with(&format!("disk-{word}-{by}"), &count)
 }
 
 fn advice(language: Language, state: Presence, file: &DeviceFile) -> String {
@@ -101,7 +152,11 @@ fn advice(language: Language, state: Presence, file: &DeviceFile) -> String {
         Presence::Never => language.text("presence-never-do"),
         Presence::Paused => match &file.standing_reason {
             Some(reason) => {
-                language.with("presence-paused-because", &[("reason", FluentValue::from(shown(reason)))])
+                let word = match file.line.standing_kind {
+                    StandingKind::Stolen => "device-stolen-because",
+                    StandingKind::Plain | StandingKind::Retired => "presence-paused-because",
+                };
+                language.with(word, &[("reason", FluentValue::from(shown(reason)))])
             }
             None => language.text("presence-paused-do"),
         },

@@ -11,7 +11,10 @@ use bbt_domain::{
     snapshot::Section as Told,
     time::UtcMicros,
 };
-use bbt_store::devices::{DeviceFile, GapLine};
+use bbt_store::{
+    certificates::CertificateLine,
+    devices::{DeviceFile, GapLine},
+};
 use fluent_bundle::FluentValue;
 
 use super::{
@@ -46,6 +49,9 @@ pub(super) fn access(language: Language, file: &DeviceFile, now: UtcMicros) -> S
     made.fact(language, "fact-enrolled", moment(language, line.enrolled_at));
     made.fact(language, "fact-last-report", moment_or(language, line.last_report_at, "never"));
     made.fact(language, "fact-certificate", certificate(language, file.certificate_until, now));
+    if let Some(certificate) = &file.certificate {
+        made.fact(language, "fact-certificate-issued", text(issued(language, certificate)));
+    }
     if let Some(session) = &file.session {
         made.fact(language, "fact-session", moment(language, session.opened_at));
         made.fact(language, "fact-address", Value::Code(shown(&session.address)));
@@ -439,6 +445,13 @@ fn certificate(language: Language, until: Option<UtcMicros>, now: UtcMicros) -> 
         _ => return moment(language, until),
     };
     Value::Text(language.with(key, &[("day", format::day(language, until).into())]))
+}
+
+/// When a certificate was made, and how the device came by it.
+fn issued(language: Language, certificate: &CertificateLine) -> String {
+    let key = format!("certificate-{}", certificate.issuance.as_str());
+    let at = format::Moment::new(language, certificate.issued_at).text;
+    language.with(&key, &[("at", at.into())])
 }
 
 /// How far the device's clock is off, and to which side.
