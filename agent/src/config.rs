@@ -17,17 +17,17 @@ use crate::{folder, platform::Roots, spool::Limits};
 const VARIABLE_PREFIX: &str = "BBT_AGENT__";
 
 /// Less would not hold a day without a line.
-const SPOOL_MIN_BYTES: u64 = 1024 * 1024;
+pub(crate) const SPOOL_MIN_BYTES: u64 = 1024 * 1024;
 /// Beyond a year the controller would not take the frames (400 days).
-const SPOOL_MAX_AGE_DAYS: u64 = 365;
+pub(crate) const SPOOL_MAX_AGE_DAYS: u64 = 365;
 /// The load is read more often than that nowhere; below it the agent would measure itself.
-const SAMPLE_MIN_SECS: u64 = 5;
+pub(crate) const SAMPLE_MIN_SECS: u64 = 5;
 /// One frame has at least a sample and goes up as a whole.
-const FRAME_MIN_SECS: u64 = 5;
+pub(crate) const FRAME_MIN_SECS: u64 = 5;
 /// State is compared, not sent, this often; reading it costs more than a sample.
 const STATE_MIN_SECS: u64 = 10;
 /// No interval is longer than a day.
-const INTERVAL_MAX_SECS: u64 = 24 * 3600;
+pub(crate) const INTERVAL_MAX_SECS: u64 = 24 * 3600;
 
 /// All settings, checked.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub struct Config {
     pub frame: Duration,
     /// `report.state_secs`
     pub state: Duration,
+    /// The names of the settings that file or environment gave.
+    named: Vec<&'static str>,
 }
 
 impl Default for Config {
@@ -55,6 +57,7 @@ impl Default for Config {
             sample: Duration::from_secs(60),
             frame: Duration::from_secs(300),
             state: Duration::from_secs(60),
+            named: Vec::new(),
         }
     }
 }
@@ -150,7 +153,7 @@ impl Config {
         Config::read(&path, &text, variables)
     }
 
-    fn read(
+    pub(crate) fn read(
         path: &Path,
         text: &str,
         variables: impl Iterator<Item = (String, String)>,
@@ -182,6 +185,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether file or environment gave the setting `name`.
+    pub fn names(&self, name: &str) -> bool {
+        self.named.contains(&name)
+    }
+
     fn set(
         &mut self,
         name: &str,
@@ -189,9 +197,10 @@ impl Config {
         origin: impl Fn() -> String,
         spell: fn(&str) -> String,
     ) -> Result<(), ConfigError> {
-        let Some((_, take)) = SETTINGS.iter().find(|(known, _)| *known == name) else {
+        let Some((name, take)) = SETTINGS.iter().find(|(known, _)| *known == name) else {
             return Err(unknown(origin(), name, spell));
         };
+        self.named.push(name);
         take(self, raw).map_err(|expected| ConfigError::Value {
             origin: origin(),
             expected,

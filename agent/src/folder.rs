@@ -1,7 +1,8 @@
 //! The state folder: who may use it, and how files in it are written.
 //!
-//! `identity/` holds what must never be lost, `spool/` what waits to be sent, `run/` what helps people and may
-//! vanish, `canary` a number by which the county sees whether this disk falls back. All of it belongs to the agent's user alone: folders 0700 and files 0600; on Windows the folders are made
+//! `identity/` holds what must never be lost, `configuration/` what the county told this device, `spool/` what waits to
+//! be sent, `run/` what helps people and may vanish, `canary` a number by which the county sees whether this disk falls
+//! back. All of it belongs to the agent's user alone: folders 0700 and files 0600; on Windows the folders are made
 //! for the system, administrators and their maker, and files in them inherit that.
 
 use std::{
@@ -74,7 +75,7 @@ impl Folder {
 
     /// Makes what is missing and sees that it can be used.
     pub fn prepare(&self) -> Result<(), FolderError> {
-        for path in [&self.root, &self.identity(), &self.spool(), &self.run()] {
+        for path in [&self.root, &self.identity(), &self.configuration(), &self.spool(), &self.run()] {
             make_private(path).and_then(|()| fs::read_dir(path).map(drop)).map_err(|source| {
                 FolderError::Unusable { doing: "use the folder", path: path.clone(), source }
             })?;
@@ -123,6 +124,11 @@ impl Folder {
     /// Key, certificate and what goes with them.
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity")
+    }
+
+    /// What the county told this device, secrets included.
+    pub fn configuration(&self) -> PathBuf {
+        self.root.join("configuration")
     }
 
     /// The spool's database.

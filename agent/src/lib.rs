@@ -5,6 +5,7 @@ pub mod canary;
 pub mod cli;
 pub mod collect;
 pub mod config;
+pub mod configuration;
 pub mod decode;
 pub mod doctor;
 pub mod folder;

@@ -24,6 +24,7 @@ use crate::{
     canary::Canary,
     collect::{self, Runner, Section, load::Sampler, usage::Usage},
     config::Config,
+    configuration::{self, Configuration},
     folder::{Folder, FolderError},
     identity::{
         IdentityError,
@@ -33,7 +34,7 @@ use crate::{
     },
     platform::Platform,
     report::{self, StateTracker},
-    schedule::{Intervals, Schedule, Task},
+    schedule::{Schedule, Task},
     spool::{Class, Draft, Handle, Origin, SpoolError},
     status::RunStatus,
     uplink::{
@@ -47,8 +48,6 @@ pub const ALL_SECTIONS: &[&str] =
     &["hardware", "storage", "file_systems", "network", "reachability", "software"];
 /// Collected at every look for changed state: cheap, and what changes while nobody works on the machine.
 const CHANGING_SECTIONS: &[&str] = &["storage", "file_systems", "network", "reachability"];
-/// Between two readings of the load, unless samples are closer together.
-const READING: Duration = Duration::from_secs(15);
 /// The status file is written at most this often.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// The spool has this long for its last commit; a disk that hangs must not hold up a shutdown.
@@ -145,11 +144,14 @@ async fn run_as_device(
         version = VERSION,
         "agent started"
     );
-    let (spool, thread) = Handle::start(state.spool(), origin.clone(), config.spool, clock.clone())?;
+    let configuration = Configuration::open(state, identity.device_id, config);
+    let limits = configuration.in_force().limits();
+    let (spool, thread) = Handle::start(state.spool(), origin.clone(), limits, clock.clone())?;
     let controller = identity.agent_addresses.first().map(ToString::to_string);
     let mut reporter = Reporter::new(platform.clone(), clock.clone(), spool.clone(), record, controller);
     let worked = {
-        let parts = Parts { state, config, platform, clock, credentials, origin, spool: spool.clone() };
+        let parts =
+            Parts { state, configuration, platform, clock, credentials, origin, spool: spool.clone() };
         tokio::select! {
             left = work(parts, &mut reporter) => left,
             () = &mut stop => Ok(Left::Asked),
@@ -172,7 +174,7 @@ async fn run_as_device(
 
 struct Parts<'a> {
     state: &'a Folder,
-    config: &'a Config,
+    configuration: Configuration,
     platform: Arc<dyn Platform>,
     clock: Arc<Clock>,
     credentials: Credentials,
@@ -182,14 +184,15 @@ struct Parts<'a> {
 
 /// Collects and sends; comes back only when it cannot go on as it is.
 async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> Result<Left, RunError> {
-    let Parts { state, config, platform, clock, credentials, origin, spool } = parts;
+    let Parts { state, configuration, platform, clock, credentials, origin, spool } = parts;
     match spool.contact().await {
         Ok(contact) => clock.raise_floor(contact.signed_micros.unwrap_or(i64::MIN)),
         Err(error) => return Err(error.into()),
     }
-    let mut schedule = start_schedule(config, platform.as_ref());
+    let (inlet, mut orders) = configuration::channel(configuration.revision());
+    let mut conduct = Conduct::new(configuration, platform.clone(), clock.clone());
     // The first inventory comes before the first contact, which shows the evidence found by it.
-    let first = schedule.due(platform.now().mono_micros);
+    let first = conduct.due();
     if let Err(error) = reporter.perform(&first).await {
         return Err(error.into());
     }
@@ -201,19 +204,35 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> Result<Left, RunErro
     let upkeep = Upkeep::new(state, platform.clone(), clock.clone(), shown, credentials);
     let (credentials, mut standing) = (upkeep.credentials(), upkeep.standing());
     let mut named = credentials.clone();
-    let setting =
-        Setting { evidence, clock, spool: spool.clone(), origin, agent_version: VERSION, canary, full_state };
+    let setting = Setting {
+        evidence,
+        clock,
+        spool: spool.clone(),
+        origin,
+        agent_version: VERSION,
+        canary,
+        configuration: inlet,
+        full_state,
+    };
     // On their own, so that a collector that takes its time holds up no report; dropped, they end.
     let mut beside = JoinSet::new();
     beside.spawn(upkeep.run(link.subscribe()));
     beside.spawn(uplink::run(setting, credentials, platform.clone(), link));
-    let mut notice = Notice::new(state, spool);
+    let mut notice = Notice::new(state, spool.clone());
     loop {
-        let due_micros = schedule.next_due().saturating_sub(platform.now().mono_micros).max(0);
         let performed = tokio::select! {
-            () = tokio::time::sleep(Duration::from_micros(due_micros as u64)) => {
-                let tasks = schedule.due(platform.now().mono_micros);
-                reporter.perform(&tasks).await.map(|()| tasks.iter().any(|task| *task > Task::Sample))
+            () = tokio::time::sleep(conduct.wait()) => {
+                let live_ended = conduct.end_live();
+                let tasks = conduct.due();
+                let shows = live_ended || tasks.iter().any(|task| *task > Task::Sample);
+                reporter.perform(&tasks).await.map(|()| shows)
+            }
+            (config, answer) = orders.next() => {
+                let outcome = conduct.take(config, state).await;
+                orders.tell(conduct.configuration.revision());
+                // A stream that broke meanwhile is told by the revision it opens the next with.
+                answer.send(outcome).ok();
+                spool.limit(conduct.configuration.in_force().limits()).await.map(|()| true)
             }
             Some(asked) = full_state_asked.recv() => reporter.answer_full_state(asked).await.map(|()| true),
             Ok(()) = link_seen.changed() => {
@@ -232,8 +251,8 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> Result<Left, RunErro
             }
             () = tokio::time::sleep(notice.wait()) => {
                 let link = link_seen.borrow_and_update().clone();
-                let standing = standing.borrow_and_update().clone();
-                notice.write(platform.now().wall_micros, &link, &standing).await.map(|()| false)
+                let (standing, told) = (standing.borrow_and_update().clone(), conduct.told());
+                notice.write(platform.now().wall_micros, &link, &standing, told).await.map(|()| false)
             }
         };
         match performed {
@@ -244,17 +263,67 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> Result<Left, RunErro
     }
 }
 
-fn start_schedule(config: &Config, platform: &dyn Platform) -> Schedule {
-    let intervals = Intervals {
-        reading: READING.min(config.sample),
-        sample: config.sample,
-        frame: config.frame.max(config.sample),
-        state_check: config.state,
-        ..Intervals::default()
-    };
-    let mut jitter = [0; 8];
-    platform.random(&mut jitter);
-    Schedule::new(intervals, platform.now().mono_micros, u64::from_le_bytes(jitter))
+/// The schedule, and the configuration that it goes by.
+struct Conduct {
+    configuration: Configuration,
+    schedule: Schedule,
+    platform: Arc<dyn Platform>,
+    clock: Arc<Clock>,
+}
+
+impl Conduct {
+    fn new(configuration: Configuration, platform: Arc<dyn Platform>, clock: Arc<Clock>) -> Conduct {
+        let mut jitter = [0; 8];
+        platform.random(&mut jitter);
+        let now_mono_micros = platform.now().mono_micros;
+        let intervals = configuration.in_force().intervals();
+        let schedule = Schedule::new(intervals, now_mono_micros, u64::from_le_bytes(jitter));
+        Conduct { configuration, schedule, platform, clock }
+    }
+
+    /// How long nothing is to do.
+    fn wait(&self) -> Duration {
+        let live_ends = self.configuration.live_ends().unwrap_or(i64::MAX);
+        let due = self.schedule.next_due().min(live_ends);
+        let micros = due.saturating_sub(self.platform.now().mono_micros).max(0);
+        Duration::from_micros(micros as u64)
+    }
+
+    /// Goes back to the ordinary intervals when a live look is over; true if one was.
+    fn end_live(&mut self) -> bool {
+        let now_mono_micros = self.platform.now().mono_micros;
+        let ended = self.configuration.end_live(now_mono_micros);
+        if ended {
+            tracing::info!("the live look is over");
+            self.schedule.change(self.configuration.in_force().intervals(), now_mono_micros);
+        }
+        ended
+    }
+
+    fn due(&mut self) -> Vec<Task> {
+        let now = self.clock.stamp();
+        self.schedule.due(now.mono_micros, self.configuration.quiet_until(&now))
+    }
+
+    /// Applies what the county tells.
+    async fn take(&mut self, config: wire::Config, state: &Folder) -> wire::ConfigOutcome {
+        let (platform, folder) = (self.platform.clone(), state.spool());
+        // A disk that hangs is asked on another thread; one that does not tell sets no bound.
+        let space = tokio::task::spawn_blocking(move || platform.space(&folder)).await;
+        let disk_bytes = space.ok().and_then(Result::ok).map(|space| space.size_bytes);
+        let now = self.clock.stamp();
+        let before = self.configuration.in_force();
+        let outcome = self.configuration.apply(config, &now, disk_bytes);
+        let after = self.configuration.in_force();
+        if after != before {
+            self.schedule.change(after.intervals(), now.mono_micros);
+        }
+        outcome
+    }
+
+    fn told(&self) -> configuration::Told {
+        self.configuration.told(&self.clock.stamp())
+    }
 }
 
 /// Turns what is due into frames in the spool.
@@ -423,9 +492,15 @@ impl<'a> Notice<'a> {
         self.due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
     }
 
-    async fn write(&mut self, wall_micros: i64, link: &Link, standing: &Standing) -> Result<(), SpoolError> {
+    async fn write(
+        &mut self,
+        wall_micros: i64,
+        link: &Link,
+        standing: &Standing,
+        told: configuration::Told,
+    ) -> Result<(), SpoolError> {
         let (spool, contact) = (self.spool.summary().await?, self.spool.contact().await?);
-        let status = RunStatus::new(VERSION, wall_micros, link, standing, &spool, &contact);
+        let status = RunStatus::new(VERSION, wall_micros, link, standing, &spool, &contact, told);
         let written = status.write(self.state);
         if let Err(error) = &written
             && !self.failed
@@ -532,6 +607,46 @@ mod tests {
         assert_eq!(device.agents.seen().frames.len(), 1);
         let listed = Inspector::open(&device.state.spool()).unwrap().list().unwrap();
         assert!(listed.len() == 1 && listed[0].decided_micros.is_some(), "{listed:?}");
+    }
+
+    async fn until(what: &str, holds: impl Fn() -> bool) {
+        let wait = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, wait).await.unwrap_or_else(|_| panic!("not in time: {what}"));
+    }
+
+    fn pushed(revision: u64, sample_secs: u32) -> wire::Config {
+        let values = wire::Values { sample_interval_secs: Some(sample_secs), ..wire::Values::default() };
+        wire::Config { revision, values: Some(values), ..wire::Config::default() }
+    }
+
+    #[tokio::test]
+    async fn what_the_county_tells_is_answered_in_force_after_a_restart_and_told_at_the_next_contact() {
+        let device = Enrolled::new().await;
+        device.agents.seen().config = Some(pushed(7, 20));
+        let stop = until("an answer", || !device.agents.seen().outcomes.is_empty());
+        run_until(stop, &device.state, &Config::default(), platform()).await.unwrap();
+        // The next run is told something it does not take.
+        device.agents.seen().config = Some(pushed(8, 1));
+        let stop = until("a refusal", || {
+            let shown = Status::gather(&device.state).last_run.map(|run| run.configuration.revision);
+            device.agents.seen().outcomes.len() == 2 && shown == Some(7)
+        });
+        run_until(stop, &device.state, &Config::default(), platform()).await.unwrap();
+        let seen = device.agents.seen();
+        let revisions: Vec<_> = seen.opens.iter().map(|open| open.config_revision).collect();
+        assert_eq!(revisions, [0, 7]);
+        let outcomes: Vec<_> = seen.outcomes.iter().map(|outcome| outcome.outcome.clone().unwrap()).collect();
+        assert_eq!(outcomes[0], wire::config_outcome::Outcome::Applied(true));
+        let wire::config_outcome::Outcome::Rejected(rejected) = &outcomes[1] else { panic!("{outcomes:?}") };
+        assert_eq!(rejected.key, "sample_interval_secs");
+        drop(seen);
+        let shown = Status::gather(&device.state).last_run.unwrap().configuration;
+        let sample = &shown.values[0];
+        assert_eq!((sample.value, sample.source), (20, configuration::Source::County));
     }
 
     #[tokio::test]

@@ -4,6 +4,10 @@
 //! All turns lie on one grid that starts at a moment of the device's own, taken from a random number: tasks
 //! fall due together and wake the processor once, and a thousand devices that were switched on at 07:40 do
 //! not report in the same second.
+//!
+//! While a lesson goes on it is quiet: an inventory that falls due waits for its end, and a little longer so that not
+//! all sets of a county begin theirs with the bell. The first of a run does not wait: without it there is nothing to
+//! tell.
 
 use std::time::Duration;
 
@@ -54,7 +58,13 @@ pub enum Task {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     turns: [Turn; 5],
+    jitter: u64,
+    /// The first inventory of the run is done.
+    inventoried: bool,
 }
+
+/// Over how long inventories that waited for the end of a lesson are spread.
+const AFTER_LESSON: Duration = Duration::from_secs(15 * 60);
 
 #[derive(Clone, Copy, Debug)]
 struct Turn {
@@ -87,7 +97,23 @@ impl Schedule {
                 turn(Task::StateCheck, state_check, grid.saturating_add(state_check)),
                 turn(Task::Inventory, inventory - share(inventory / 4, high), now_mono_micros),
             ],
+            jitter,
+            inventoried: false,
         }
+    }
+
+    /// The same tasks at other intervals from now on. A reading is due at once; an inventory when it was, or sooner
+    /// if the new interval says so.
+    pub fn change(&mut self, intervals: Intervals, now_mono_micros: i64) {
+        let mut changed = Schedule::new(intervals, now_mono_micros, self.jitter);
+        changed.inventoried = self.inventoried;
+        for (turn, before) in changed.turns.iter_mut().zip(&self.turns) {
+            if turn.task == Task::Inventory {
+                let latest = now_mono_micros.saturating_add(turn.interval_micros);
+                turn.next_mono_micros = before.next_mono_micros.min(latest);
+            }
+        }
+        *self = changed;
     }
 
     /// When there is something to do, on the monotonic clock.
@@ -96,15 +122,27 @@ impl Schedule {
         self.turns.iter().map(|turn| turn.next_mono_micros).min().unwrap_or(i64::MAX)
     }
 
-    /// What is due by now, in the order to do it; each is due again at its next turn after now.
-    pub fn due(&mut self, now_mono_micros: i64) -> Vec<Task> {
+    /// What is due by now, in the order to do it; each is due again at its next turn after now. `quiet_until` is the
+    /// end of the lesson that is on.
+    pub fn due(&mut self, now_mono_micros: i64, quiet_until: Option<i64>) -> Vec<Task> {
+        let quiet_until = quiet_until.filter(|_| self.inventoried);
         let mut due = Vec::new();
         for turn in &mut self.turns {
-            if turn.next_mono_micros <= now_mono_micros {
-                due.push(turn.task);
-                turn.next_mono_micros = turn.after(now_mono_micros);
+            if turn.next_mono_micros > now_mono_micros {
+                continue;
+            }
+            match (turn.task, quiet_until) {
+                (Task::Inventory, Some(end)) => {
+                    let pause = share(micros(AFTER_LESSON), self.jitter >> 32);
+                    turn.next_mono_micros = end.max(now_mono_micros.saturating_add(1)).saturating_add(pause);
+                }
+                _ => {
+                    due.push(turn.task);
+                    turn.next_mono_micros = turn.after(now_mono_micros);
+                }
             }
         }
+        self.inventoried |= due.contains(&Task::Inventory);
         due.sort_unstable();
         due
     }
@@ -152,7 +190,7 @@ mod tests {
         let mut seen = Vec::new();
         while schedule.next_due() <= end {
             let now = schedule.next_due();
-            seen.push((now, schedule.due(now)));
+            seen.push((now, schedule.due(now, None)));
         }
         seen
     }
@@ -163,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_first_reading_and_inventory_are_due_at_once() {
-        assert_eq!(schedule(0).due(START), [Task::Reading, Task::Inventory]);
+        assert_eq!(schedule(0).due(START, None), [Task::Reading, Task::Inventory]);
     }
 
     #[test]
@@ -179,8 +217,8 @@ mod tests {
         let mut schedule = schedule(5 << 32 | 9);
         let _ = run(&mut schedule, START + 400 * SEC);
         let morning = START + 10 * 60 * 60 * SEC;
-        assert_eq!(schedule.due(morning), [Task::Reading, Task::Sample, Task::Frame, Task::StateCheck]);
-        assert!(schedule.due(morning).is_empty());
+        assert_eq!(schedule.due(morning, None), [Task::Reading, Task::Sample, Task::Frame, Task::StateCheck]);
+        assert!(schedule.due(morning, None).is_empty());
         assert!(schedule.next_due() <= morning + 15 * SEC);
     }
 
@@ -192,6 +230,48 @@ mod tests {
         };
         assert_ne!(first_frame(0), first_frame(1 << 31), "another moment of the grid");
         assert_ne!(first_frame(0), first_frame(1 << 63), "another turn of the grid");
+    }
+
+    #[test]
+    fn an_inventory_waits_for_the_end_of_a_lesson_and_a_little_longer() {
+        for jitter in [0, 1 << 63, u64::MAX] {
+            let mut schedule = schedule(jitter);
+            let bell = START + 26 * 3600 * SEC;
+            assert!(schedule.due(START, Some(bell)).contains(&Task::Inventory), "the first does not wait");
+            let due = schedule.due(START + 25 * 3600 * SEC, Some(bell));
+            assert!(due.contains(&Task::StateCheck) && !due.contains(&Task::Inventory), "{due:?}");
+            assert!(!schedule.due(bell - SEC, Some(bell)).contains(&Task::Inventory));
+            assert!(schedule.due(bell + 15 * 60 * SEC, None).contains(&Task::Inventory), "{jitter}");
+        }
+    }
+
+    #[test]
+    fn an_inventory_that_falls_due_when_no_lesson_is_known_does_not_wait() {
+        let mut schedule = schedule(0);
+        let _ = schedule.due(START, None);
+        let bell = START + 26 * 3600 * SEC;
+        let _ = schedule.due(bell - SEC, Some(bell));
+        assert!(schedule.due(bell, None).contains(&Task::Inventory));
+    }
+
+    #[test]
+    fn other_intervals_go_on_from_now_and_move_no_inventory_to_later() {
+        let mut schedule = schedule(7 << 32 | 7);
+        let _ = schedule.due(START, None);
+        let live = Intervals {
+            reading: Duration::from_secs(5),
+            sample: Duration::from_secs(5),
+            frame: Duration::from_secs(5),
+            ..Intervals::default()
+        };
+        let now = START + 100 * SEC;
+        schedule.change(live, now);
+        let seen = run(&mut schedule, now + 60 * SEC);
+        assert!(count(&seen, Task::Frame) >= 10 && count(&seen, Task::Sample) >= 10);
+        assert_eq!(count(&seen, Task::Inventory), 0);
+        schedule.change(Intervals { inventory: Duration::from_secs(3600), ..live }, now + 60 * SEC);
+        let seen = run(&mut schedule, now + 3700 * SEC);
+        assert_eq!(count(&seen, Task::Inventory), 1, "a shorter interval counts from now");
     }
 
     proptest! {
@@ -217,7 +297,7 @@ mod tests {
         #[test]
         fn what_was_done_is_not_due_again_at_once(jitter: u64, late in 0..i64::MAX / 4) {
             let mut schedule = schedule(jitter);
-            let _ = schedule.due(START + late);
+            let _ = schedule.due(START + late, None);
             prop_assert!(schedule.next_due() > START + late);
         }
     }

@@ -5,6 +5,7 @@ use std::{fmt::Write as _, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    configuration::Told,
     folder::{self, Folder},
     identity::{IdentityError, keystore, upkeep::Standing},
     spool::{Amount, Class, Contact, Summary},
@@ -29,6 +30,9 @@ pub struct RunStatus {
     pub backlog: Backlog,
     /// Reports dropped and not yet told.
     pub dropped_untold: u64,
+    /// What the county told this device, and every value in force.
+    #[serde(default)]
+    pub configuration: Told,
     /// What is wrong and what to do about it.
     pub problems: Vec<Trouble>,
 }
@@ -141,6 +145,7 @@ impl RunStatus {
         standing: &Standing,
         spool: &Summary,
         contact: &Contact,
+        configuration: Told,
     ) -> RunStatus {
         let waiting = |class: Class| {
             let Amount { frames, bytes } = spool.backlog[class as usize - 1];
@@ -168,6 +173,7 @@ impl RunStatus {
                 history: waiting(Class::History),
             },
             dropped_untold: spool.dropped_untold,
+            configuration,
             problems: refusal.into_iter().chain(spool_trouble).collect(),
         }
     }
@@ -282,6 +288,7 @@ impl Status {
             if run.dropped_untold > 0 {
                 writeln!(out, "Dropped     {} reports, not yet told to the controller", run.dropped_untold)?;
             }
+            run.configuration.write_text(out)?;
         }
         let run_problems = self.last_run.iter().flat_map(|run| &run.problems);
         let failure = self.certificate().and_then(|certificate| certificate.last_failure.as_ref());
@@ -352,7 +359,7 @@ mod tests {
         let overdue = Refusal::passing("no_room", "the renewal was not stored", "make room");
         let standing = Standing { valid_until_micros: 0, renewal_due_micros: 0, refusal: Some(overdue) };
         let (spool, contact) = (Summary::default(), Contact::default());
-        RunStatus::new("1", 0, &link, &standing, &spool, &contact).write(&state).unwrap();
+        RunStatus::new("1", 0, &link, &standing, &spool, &contact, Told::default()).write(&state).unwrap();
         let text = Status::gather(&state).to_text();
         assert!(text.contains("device unrevoke"), "{text}");
         assert!(text.contains("the renewal was not stored; make room"), "{text}");

@@ -23,6 +23,7 @@ use crate::{
     backup::Backups,
     certificates::{Certificates, ExchangeError, Source},
     config::{Config, DRAIN, DataFolder},
+    configuration::Configurations,
     context::Context,
     contractor::Webhook,
     control,
@@ -45,6 +46,7 @@ use crate::{
         drive,
         fault_analysis::{FaultAnalysis, Heard},
         inquiry_opening::InquiryOpening,
+        lesson_telling::LessonTelling,
         nightly_backup::NightlyBackup,
         outbox_delivery::OutboxDelivery,
         reconciliation::Reconciliation,
@@ -224,6 +226,7 @@ fn start_tasks(
     let watch = ClockWatch::new(context(), Arc::clone(&county.guard));
     serving.spawn(drive(Arc::new(watch), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(Reconciliation::new(context())), booked, drain.clone()));
+    serving.spawn(drive(Arc::new(LessonTelling::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(StoreWatch::new(context())), Nudge::default(), drain.clone()));
     serving.spawn(drive(Arc::new(analysis), analysis_nudge, drain.clone()));
     serving.spawn(drive(Arc::new(opening), tickets, drain.clone()));
@@ -316,7 +319,9 @@ impl Parts {
             Arc::clone(&heard),
         ));
 
-        let reports = ReportServiceServer::new(Reports::new(Arc::clone(&ingest), drain))
+        let configurations =
+            Arc::new(Configurations::new(Arc::clone(&county.context), Arc::clone(&county.sealing)));
+        let reports = ReportServiceServer::new(Reports::new(Arc::clone(&ingest), configurations, drain))
             .max_decoding_message_size(MESSAGE_BYTES)
             .max_encoding_message_size(MESSAGE_BYTES);
         let (_, health) = tonic_health::server::health_reporter();

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     clock::SharedClock,
+    configuration::Changes,
     pki::{self, PkiError},
     trouble::Troubles,
 };
@@ -27,6 +28,8 @@ pub struct Context {
     pub county: County,
     /// What the county decided about faults; changes when the configuration is read anew.
     pub rules: Arc<ArcSwap<Rules>>,
+    /// Tells open streams that what their devices are told has changed.
+    pub changes: Changes,
     /// What is wrong with the controller now.
     pub troubles: Arc<Troubles>,
 }

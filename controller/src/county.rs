@@ -24,6 +24,7 @@ use bbt_store::{
 use crate::{
     clock::{SharedClock, guard::GuardedClock},
     config::{Config, ConfigError, DataFolder, FILE},
+    configuration::Changes,
     context::{Context, new_id},
     files, password,
     pki::{
@@ -215,7 +216,14 @@ pub async fn open(folder: &DataFolder, clock: SharedClock) -> Result<OpenCounty,
     let store = Store::open(&folder.database(), clock.now())?;
     let county = store.read(county_find).await?.ok_or_else(|| CountyError::Absent(home.to_owned()))?;
     let rules = Arc::new(ArcSwap::from_pointee(config.rules()));
-    let context = Arc::new(Context { store, clock, county, rules, troubles: Arc::default() });
+    let context = Arc::new(Context {
+        store,
+        clock,
+        county,
+        rules,
+        troubles: Arc::default(),
+        changes: Changes::default(),
+    });
     replay_revocations(&context, &denylist).await?;
     adopt_devices(&context).await?;
     let sealing = Arc::new(SealingKey::open_or_create(&folder.pki())?);

@@ -6,6 +6,7 @@ pub mod certificates;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod configuration;
 pub mod context;
 pub mod contractor;
 pub mod control;

@@ -4,11 +4,12 @@
 //! directly; either way by this code.
 
 mod admissions;
+mod configuration;
 mod keys;
 mod ledger;
 mod work;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bbt_domain::{
     access::Actor,
@@ -19,7 +20,8 @@ use bbt_domain::{
 use bbt_store::{
     StoreError,
     audit::audit_verify,
-    devices::{device_count, device_list, device_show},
+    configuration::rejected_count,
+    devices::{device_count, device_list},
     enrollment::{NewToken, token_create},
     ledger::ledger_verify,
     meta::integrity_check,
@@ -28,6 +30,7 @@ use bbt_store::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+pub use configuration::LevelName;
 pub use ledger::AssetFields;
 
 use crate::{
@@ -89,6 +92,34 @@ pub enum Operation {
     DeviceShow {
         /// The device.
         id: String,
+    },
+    /// What is set for the county, a school or a device.
+    ConfigurationShow {
+        /// Whose.
+        of: LevelName,
+    },
+    /// Sets values for the county, a school or a device.
+    ConfigurationSet {
+        /// Whose.
+        of: LevelName,
+        /// By their names; `null` takes one back, and the level above decides.
+        values: BTreeMap<String, Option<u64>>,
+    },
+    /// Looks at a device live for so long, or stops that.
+    DeviceLive {
+        /// The device.
+        id: String,
+        /// `null` stops it.
+        span_secs: Option<u64>,
+    },
+    /// Enters a secret of a device, or withdraws it.
+    DeviceSecret {
+        /// The device.
+        id: String,
+        /// What it is for.
+        name: String,
+        /// `null` withdraws it.
+        secret: Option<Secret>,
     },
     /// Takes a device's access away, or gives it back.
     DeviceStand {
@@ -341,9 +372,14 @@ impl Operations {
                 let devices = store.read(move |tx| device_list(tx, &actor, after, PAGE + 1)).await?;
                 Ok(page(devices, |device| device.id.to_string()))
             }
-            Operation::DeviceShow { id } => {
-                let id = device_id(&id)?;
-                Ok(json!(store.read(move |tx| device_show(tx, &actor, id)).await?))
+            Operation::DeviceShow { id } => self.device_show(actor, device_id(&id)?).await,
+            Operation::ConfigurationShow { of } => self.configuration_show(actor, of).await,
+            Operation::ConfigurationSet { of, values } => self.configuration_set(actor, of, values).await,
+            Operation::DeviceLive { id, span_secs } => {
+                self.device_live(actor, device_id(&id)?, span_secs).await
+            }
+            Operation::DeviceSecret { id, name, secret } => {
+                self.device_secret(actor, device_id(&id)?, &name, secret).await
             }
             Operation::DeviceStand { id, standing, kind, reason } => {
                 self.device_stand(actor, device_id(&id)?, (standing, kind), &reason).await
@@ -411,7 +447,10 @@ impl Operations {
 
     async fn status(&self, actor: Actor) -> Result<Json, OperationError> {
         let since = self.context.now().minus(REPORTING);
-        let (devices, reporting) = self.context.store.read(move |tx| device_count(tx, &actor, since)).await?;
+        let count = move |tx: &mut bbt_store::Tx<'_>| {
+            Ok((device_count(tx, &actor, since)?, rejected_count(tx, &actor)?))
+        };
+        let ((devices, reporting), rejecting) = self.context.store.read(count).await?;
         let county = &self.context.county;
         Ok(json!({
             "county": county.name,
@@ -424,6 +463,7 @@ impl Operations {
             "devices": devices,
             "devices_reporting": reporting,
             "devices_revoked": self.denylist.all().len(),
+            "devices_rejecting_configuration": rejecting,
             "store": self.context.store.health().err().map_or_else(|| "ok".to_owned(), |failing| failing.reason),
             "troubles": self.context.troubles.all().iter().map(Noted::to_json).collect::<Vec<_>>(),
             "live": (self.live)(),

@@ -91,6 +91,7 @@ const PAGES = {
   tickets: { open: (page) => page.goto('/tickets') },
   ticket: { open: (page) => page.goto(`/tickets/${county.work.ticket}`) },
   admissions: { open: (page) => page.goto('/admissions') },
+  configuration: { open: (page) => page.goto('/configuration') },
   refusals: { open: (page) => page.goto('/refusals') },
   missing: { open: (page) => page.goto('/nothing-is-here') },
 };

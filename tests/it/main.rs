@@ -5,6 +5,7 @@ mod certificates;
 mod clocks;
 mod clones;
 mod commands;
+mod configuration;
 mod contractor;
 mod delivery;
 mod disks;

@@ -124,7 +124,7 @@ impl Device {
             }
             let due = schedule.next_due().max(mono_micros);
             self.platform.set_now(Now { wall_micros: wall_micros + due - mono_micros, mono_micros: due });
-            for task in schedule.due(due) {
+            for task in schedule.due(due, None) {
                 self.perform(task)?;
             }
             let now = self.clock.stamp();

@@ -9,6 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use bbt_controller::{
     clock::{Clock, ManualClock},
+    configuration::Changes,
     context::Context,
     contractor::{Delivery, Door, Memory, Message, Outcome, Reason, Target},
     pki::sealing::{SealingKey, WEBHOOK_SECRET},
@@ -73,6 +74,7 @@ impl Office {
             clock: clock.clone(),
             county,
             rules: Arc::default(),
+            changes: Changes::default(),
             troubles: Arc::default(),
         });
         let sealing = Arc::new(SealingKey::open_or_create(folder.path())?);

@@ -17,8 +17,9 @@ use bbt_proto::{
         enrollment_service_client::EnrollmentServiceClient,
     },
     report::v1::{
-        Ack, Batch, Class, Code, Frame, Kind, Open, OsBoot, StreamRequest, StreamResponse, Welcome,
-        report_service_client::ReportServiceClient, stream_request, stream_response,
+        Ack, Batch, Class, Code, Config, ConfigOutcome, Frame, Kind, Open, OsBoot, StreamRequest,
+        StreamResponse, Welcome, config_outcome, report_service_client::ReportServiceClient, stream_request,
+        stream_response,
     },
 };
 use hyper_util::rt::TokioIo;
@@ -302,8 +303,7 @@ pub struct Stream {
     device: Uuid,
     /// What the device says.
     pub requests: mpsc::Sender<StreamRequest>,
-    /// What the controller answers.
-    pub answers: Streaming<StreamResponse>,
+    answers: Streaming<StreamResponse>,
 }
 
 impl Stream {
@@ -330,11 +330,43 @@ impl Stream {
 
     /// The next ack; an error when the stream ends first.
     pub fn ack(&mut self) -> Result<Ack> {
-        match wait("an ack", self.answers.message())? {
+        match wait("an ack", self.answer())? {
             Ok(Some(StreamResponse { body: Some(stream_response::Body::Ack(ack)) })) => Ok(ack),
             Ok(other) => bail!("instead of an ack came {other:?}"),
             Err(status) => Err(status).context("waiting for an ack"),
         }
+    }
+
+    /// The next answer to reports. What the device is told to do may come at any time; it is passed over.
+    pub async fn answer(&mut self) -> Result<Option<StreamResponse>, Status> {
+        loop {
+            match self.answers.message().await? {
+                Some(StreamResponse { body: Some(stream_response::Body::Config(_)) }) => {}
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// The next configuration; answers to reports are passed over.
+    pub fn config(&mut self) -> Result<Config> {
+        wait("a configuration", async {
+            loop {
+                match self.answers.message().await? {
+                    Some(StreamResponse { body: Some(stream_response::Body::Config(config)) }) => {
+                        return Ok(config);
+                    }
+                    Some(_) => {}
+                    None => bail!("the stream ended"),
+                }
+            }
+        })?
+    }
+
+    /// Says what came of a configuration.
+    pub fn say(&self, revision: u64, outcome: config_outcome::Outcome) -> Result<()> {
+        let outcome = ConfigOutcome { revision, outcome: Some(outcome) };
+        let sent = self.requests.send(request(stream_request::Body::ConfigOutcome(outcome)));
+        wait("room for an answer", sent)?.context("answering a configuration")
     }
 
     /// Waits until the controller ends the stream, and for its reason.

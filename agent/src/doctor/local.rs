@@ -59,7 +59,13 @@ pub(super) fn folder(state: &Folder) -> Check {
     if let Err(error) = try_writing(root) {
         return Check::bad(WHAT, format!("{shown} cannot be written: {error}"), AS_OWNER);
     }
-    match folder::open_to_others(&[root, &state.identity(), &state.spool(), &state.run()]) {
+    match folder::open_to_others(&[
+        root,
+        &state.identity(),
+        &state.configuration(),
+        &state.spool(),
+        &state.run(),
+    ]) {
         Ok(None) => Check::ok(WHAT, format!("{shown}, can be written, closed to others")),
         Ok(Some(path)) => Check::bad(
             WHAT,

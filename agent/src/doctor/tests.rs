@@ -4,6 +4,7 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use super::*;
 use crate::{
+    configuration::Told,
     identity::upkeep::Standing,
     platform::{Now, Roots, Seat, Space, fake::FakePlatform},
     runtime,
@@ -215,7 +216,9 @@ async fn why_a_renewal_failed_is_told_as_the_agent_found_it() {
     let pending = Refusal::passing("approval_pending", "a person decides", "approve it in the console");
     let standing = Standing { valid_until_micros: 0, renewal_due_micros: 0, refusal: Some(pending) };
     let (link, spool, contact) = Default::default();
-    RunStatus::new(VERSION, 0, &link, &standing, &spool, &contact).write(&device.state).unwrap();
+    RunStatus::new(VERSION, 0, &link, &standing, &spool, &contact, Told::default())
+        .write(&device.state)
+        .unwrap();
     assert_bad(&look(&device.state).await, "renewal", "a person decides", "approve it in the console");
 }
 

@@ -231,6 +231,11 @@ impl Spool {
         self.unnoted.clear();
     }
 
+    /// Other limits hold from the next commit on.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// The controller introduced itself. A new incarnation gets everything again that is still kept.
     pub fn welcomed(
         &mut self,

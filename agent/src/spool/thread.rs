@@ -31,6 +31,7 @@ enum Command {
     Decide(Vec<(FrameKey, Fate)>, Option<i64>, oneshot::Sender<()>),
     Welcomed { incarnation: Vec<u8>, window_secs: u32, signed_micros: Option<i64>, done: oneshot::Sender<()> },
     Release,
+    Limit(Limits),
     Summary(oneshot::Sender<Summary>),
     Contact(oneshot::Sender<Contact>),
     Stop,
@@ -97,6 +98,11 @@ impl Handle {
     /// See [`Spool::release`].
     pub async fn release(&self) -> Result<(), SpoolError> {
         self.offer(Command::Release).await
+    }
+
+    /// See [`Spool::limit`].
+    pub async fn limit(&self, limits: Limits) -> Result<(), SpoolError> {
+        self.offer(Command::Limit(limits)).await
     }
 
     /// See [`Spool::summary`].
@@ -192,6 +198,7 @@ fn obey(spool: &mut Spool, command: Command, clock: &Clock) -> bool {
             answer(done, ());
         }
         Command::Release => spool.release(),
+        Command::Limit(limits) => spool.limit(limits),
         Command::Summary(asker) => answer(asker, spool.summary()),
         Command::Contact(asker) => answer(asker, spool.contact().clone()),
         Command::Stop => return false,

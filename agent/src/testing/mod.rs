@@ -85,6 +85,9 @@ pub(crate) struct Seen {
     pub(crate) agents: Option<SocketAddr>,
     /// Answers to enrolment, renewal, its confirmation and re-attachment that get lost on the way.
     pub(crate) lost_answers: u32,
+    /// Sent on the next stream, right after the welcome.
+    pub(crate) config: Option<wire::Config>,
+    pub(crate) outcomes: Vec<wire::ConfigOutcome>,
     /// The controller's clock, which stands.
     pub(crate) now_micros: i64,
     /// How the next greetings lie.
@@ -305,6 +308,7 @@ impl ReportService for Controller {
         tokio::spawn(async move {
             let mut requests = request.into_inner();
             while let Some(Ok(request)) = requests.next().await {
+                let mut config = None;
                 let body = match request.body {
                     Some(stream_request::Body::Open(open)) => {
                         let (canary, identity) = {
@@ -313,6 +317,7 @@ impl ReportService for Controller {
                             let is_clone =
                                 sibling.is_some_and(|sibling| sibling.as_slice() != open.device_id);
                             seen.opens.push(open);
+                            config = seen.config.take();
                             (
                                 seen.canary,
                                 if is_clone { wire::Identity::Rekey } else { wire::Identity::Unspecified },
@@ -338,9 +343,15 @@ impl ReportService for Controller {
                         controller.seen().canaries_kept.push(kept.number);
                         continue;
                     }
-                    Some(stream_request::Body::ConfigOutcome(_)) | None => continue,
+                    Some(stream_request::Body::ConfigOutcome(outcome)) => {
+                        controller.seen().outcomes.push(outcome);
+                        continue;
+                    }
+                    None => continue,
                 };
-                down.send(Ok(wire::StreamResponse { body: Some(body) })).await.ok();
+                for body in [Some(body), config.map(stream_response::Body::Config)].into_iter().flatten() {
+                    down.send(Ok(wire::StreamResponse { body: Some(body) })).await.ok();
+                }
             }
         });
         Ok(Response::new(ReceiverStream::new(responses)))

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     canary::Canary,
+    configuration::Inlet,
     identity::{
         clock::{Clock, TimeSigner},
         upkeep::Credentials,
@@ -59,6 +60,8 @@ pub struct Setting {
     pub agent_version: &'static str,
     /// Tells the county whether this disk falls back.
     pub canary: Canary,
+    /// Where configurations go.
+    pub configuration: Inlet,
     /// Where the full state is had.
     pub full_state: mpsc::Sender<FullStateRequest>,
 }
@@ -179,6 +182,8 @@ struct OpenStream {
     signer: Option<TimeSigner>,
     /// The full state, which goes first.
     first: Option<FrameKey>,
+    /// What comes of the configuration that was handed over last.
+    configuring: Option<oneshot::Receiver<wire::ConfigOutcome>>,
 }
 
 /// Greeting and welcome.
@@ -199,7 +204,7 @@ async fn open(
         sent_wall_micros: stamp.wall_micros,
         sent_mono_micros: stamp.mono_micros,
         evidence: setting.evidence.clone(),
-        config_revision: 0,
+        config_revision: setting.configuration.revision(),
         backlog_frames: backlog.frames,
         backlog_bytes: backlog.bytes,
         canary: setting.canary.number(),
@@ -227,7 +232,7 @@ async fn open(
         .inspect_err(|error| tracing::warn!("the controller's signed time is not used: {error}"))
         .ok();
     let window = Window::new(&welcome);
-    let mut open = OpenStream { up, down, window, signer, first: None };
+    let mut open = OpenStream { up, down, window, signer, first: None, configuring: None };
     let signed_micros = open.accept_time(setting, welcome.time.as_ref());
     setting.spool.welcomed(welcome.incarnation, welcome.contact_window_secs, signed_micros).await?;
     open.first = full_state(setting).await;
@@ -288,6 +293,9 @@ impl OpenStream {
                     },
                     None => return Ok(()),
                 },
+                outcome = outcome_of(&mut self.configuring) => if let Some(outcome) = outcome {
+                    send(&self.up, stream_request::Body::ConfigOutcome(outcome)).await?;
+                },
                 () = setting.spool.appended(), if matches!(wait, Wait::News) => (),
                 () = tokio::time::sleep(pause), if pause < Duration::MAX => {
                     if !matches!(wait, Wait::Pause(_)) {
@@ -347,15 +355,8 @@ impl OpenStream {
                 Ok(any)
             }
             Some(stream_response::Body::Config(config)) => {
-                let outcome = wire::ConfigOutcome {
-                    revision: config.revision,
-                    outcome: Some(wire::config_outcome::Outcome::Rejected(wire::Rejected {
-                        key: "revision".to_owned(),
-                        reason: "this version of the agent takes its configuration from agent.toml only"
-                            .to_owned(),
-                    })),
-                };
-                send(&self.up, stream_request::Body::ConfigOutcome(outcome)).await?;
+                // A later one takes the place of an earlier one, and its answer, too.
+                self.configuring = Some(setting.configuration.hand_over(config).await);
                 Ok(false)
             }
             Some(stream_response::Body::Welcome(_)) => Err(Ended::Broken("greeted twice")),
@@ -377,6 +378,18 @@ impl OpenStream {
             }
         }
     }
+}
+
+/// The answer to a configuration, once; none if the agent is about to stop. Never while there is no question.
+async fn outcome_of(
+    configuring: &mut Option<oneshot::Receiver<wire::ConfigOutcome>>,
+) -> Option<wire::ConfigOutcome> {
+    let outcome = match configuring {
+        Some(outcome) => outcome.await.ok(),
+        None => std::future::pending().await,
+    };
+    *configuring = None;
+    outcome
 }
 
 async fn send(up: &mpsc::Sender<wire::StreamRequest>, body: stream_request::Body) -> Result<(), Ended> {

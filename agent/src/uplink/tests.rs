@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     VERSION,
     canary::Canary,
+    configuration,
     folder::Folder,
     identity::{Identity, clock::Clock},
     platform::{Roots, fake::FakePlatform},
@@ -52,6 +53,7 @@ impl Device {
             evidence: Vec::new(),
             agent_version: VERSION,
             canary: Canary::load(&Folder::at(folder.path())),
+            configuration: configuration::channel(0).0,
             full_state,
         };
         let credentials = Arc::new(Credentials::new(identity, &clock).unwrap());

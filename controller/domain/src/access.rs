@@ -115,6 +115,12 @@ pub enum Act {
     CaseSettle,
     /// Read what was in use when.
     UsageRead,
+    /// Set what devices are told to do, look at one live, enter secrets for one.
+    ConfigurationWrite,
+    /// Tell devices of the lessons ahead.
+    LessonsExtend,
+    /// Take a device's own configuration, with its secrets, and say what came of it.
+    ConfigurationTake,
     /// See what is wrong with the controller itself.
     TroubleRead,
     /// Copy the whole county, keys too, into a file.
@@ -134,6 +140,8 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::CertificateTake
                 | Act::FaultDecide
                 | Act::CaseDecide
+                | Act::LessonsExtend
+                | Act::ConfigurationTake
         ),
         Actor::System(_) => matches!(
             act,
@@ -147,9 +155,12 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::CaseDecide
                 | Act::UsageRead
                 | Act::SetWrite
+                | Act::LessonsExtend
                 | Act::BackupMake
         ),
-        Actor::Device(_) => matches!(act, Act::ReportDeliver | Act::CertificateTake),
+        Actor::Device(_) => {
+            matches!(act, Act::ReportDeliver | Act::CertificateTake | Act::ConfigurationTake)
+        }
         Actor::User { role: Role::CountyAdmin, .. } => matches!(
             act,
             Act::FleetRead
@@ -169,6 +180,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::LedgerWrite
                 | Act::CaseSettle
                 | Act::UsageRead
+                | Act::ConfigurationWrite
                 | Act::TroubleRead
         ),
         Actor::Anonymous => {
@@ -182,10 +194,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_delivers_its_reports_renews_its_certificate_and_does_nothing_else() {
+    fn a_device_delivers_its_reports_takes_its_certificate_and_configuration_and_does_nothing_else() {
         let device = Actor::Device(DeviceId::from_bytes([1; 16]));
-        assert!(may(&device, Act::ReportDeliver));
-        assert!(may(&device, Act::CertificateTake));
+        for act in [Act::ReportDeliver, Act::CertificateTake, Act::ConfigurationTake] {
+            assert!(may(&device, act), "{act:?}");
+        }
+        assert!(!may(&Actor::Local, Act::ConfigurationTake), "secrets are opened for their device alone");
         for act in [Act::FleetRead, Act::TokenCreate, Act::DeviceRevoke, Act::AuditRead, Act::UserWrite] {
             assert!(!may(&device, act), "{act:?}");
         }

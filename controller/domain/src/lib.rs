@@ -8,6 +8,7 @@ pub mod audit;
 pub mod calendar;
 pub mod chain;
 pub mod civil;
+pub mod configuration;
 pub mod facts;
 pub mod fault;
 pub mod identity;

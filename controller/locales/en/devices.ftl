@@ -1,6 +1,7 @@
 # List of devices, and a device's page
 devices-total = Devices
 devices-not-today = Not today
+devices-rejecting = Refused their settings
 devices-none = No device has joined yet
 devices-none-how = A classroom PC appears here by itself once the agent on it has joined. It takes three steps:
 devices-step-school = On the server, add the school by its ten-digit code:

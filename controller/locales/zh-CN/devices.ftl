@@ -1,6 +1,7 @@
 # 设备列表与设备页
 devices-total = 设备总数
 devices-not-today = 今日未上报
+devices-rejecting = 未接受采集设置
 devices-none = 还没有设备接入
 devices-none-how = 教室电脑安装采集程序并接入后，会自动出现在这里。接入一台设备分三步：
 devices-step-school = 在服务器上登记学校（代码用十位学校标识码）：

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{
     Failure, Output,
     ask::{ask, ask_all},
+    configuration,
     lists::{print_json, print_list, print_tree},
     table::cell,
 };
@@ -43,6 +44,11 @@ pub(super) enum Device {
     Unrevoke(Stand),
     /// Take the access of a device away that is used no longer; it is not held against newcomers.
     Retire(Stand),
+    /// Samples every 5 s for a while; it ends by itself.
+    Live(configuration::Live),
+    /// Secrets that this device alone is told, such as the password of its projector.
+    #[command(subcommand)]
+    Secret(configuration::Secret),
     /// Mark a device whose disk falls back at each start: it comes back by itself when it forgot its key.
     Freeze(Named),
     /// Take that back.
@@ -117,6 +123,8 @@ impl Device {
             }
             Self::Unrevoke(stand) => stand.run(folder, Standing::Active, StandingKind::Plain).await,
             Self::Retire(stand) => stand.run(folder, Standing::Revoked, StandingKind::Retired).await,
+            Self::Live(live) => live.run(folder).await,
+            Self::Secret(secret) => secret.run(folder).await,
             Self::Freeze(named) => named.freeze(folder, true).await,
             Self::Thaw(named) => named.freeze(folder, false).await,
             Self::Clones { id, approve: true, output } => {

@@ -57,6 +57,7 @@ pub(super) async fn status(folder: &DataFolder, output: Output) -> Result<(), Fa
         ("devices", "devices"),
         ("  reported within 15 min", "devices_reporting"),
         ("  revoked", "devices_revoked"),
+        ("  rejecting settings", "devices_rejecting_configuration"),
         ("store", "store"),
         ("clock", "clock"),
         ("issuing certificate until", "issuing_until"),
@@ -156,7 +157,7 @@ pub(super) fn print_tree(value: &Json, depth: usize) {
 }
 
 /// `90m`, `72h`, `7d` or plain seconds, as seconds.
-fn parse_span(text: &str) -> Result<u64, String> {
+pub(super) fn parse_span(text: &str) -> Result<u64, String> {
     let (digits, unit) = match text.char_indices().next_back() {
         Some((at, 's')) => (&text[..at], 1),
         Some((at, 'm')) => (&text[..at], 60),

@@ -7,6 +7,7 @@
 mod ask;
 mod backup;
 mod check;
+mod configuration;
 mod devices;
 mod init;
 mod keys;
@@ -61,6 +62,9 @@ enum Command {
     /// Devices.
     #[command(subcommand)]
     Device(devices::Device),
+    /// What devices are told to do.
+    #[command(subcommand)]
+    Configuration(configuration::Configuration),
     /// Rooms.
     #[command(subcommand)]
     Room(work::Room),
@@ -130,6 +134,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::School(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Token(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Device(command) => one_thread()?.block_on(command.run(&folder)),
+        Command::Configuration(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Room(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Set(command) => one_thread()?.block_on(command.run(&folder)),
         Command::Contract(command) => one_thread()?.block_on(command.run(&folder)),

@@ -15,8 +15,8 @@ use bbt_domain::{
 use bbt_proto::{
     PROTOCOL_REVISION,
     report::v1::{
-        Batch, Identity, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
-        stream_request, stream_response,
+        Batch, Config, Identity, Open, StreamRequest, StreamResponse, Welcome,
+        report_service_server::ReportService, stream_request, stream_response,
     },
 };
 use bbt_store::{
@@ -33,6 +33,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{MESSAGE_BYTES, certificate_refusal, convert, device_of, peer_of, refusal, revoked, too_new};
 use crate::{
+    configuration::{Configurations, push::Telling},
     ingest::{
         Ingest, Submitted,
         in_flight::Held,
@@ -65,13 +66,18 @@ type Answers = mpsc::Sender<Result<StreamResponse, Status>>;
 #[derive(Clone)]
 pub struct Reports {
     ingest: Arc<Ingest>,
+    configurations: Arc<Configurations>,
     drain: watch::Receiver<bool>,
 }
 
 impl Reports {
     /// Streams end when `drain` turns true.
-    pub fn new(ingest: Arc<Ingest>, drain: watch::Receiver<bool>) -> Self {
-        Self { ingest, drain }
+    pub fn new(
+        ingest: Arc<Ingest>,
+        configurations: Arc<Configurations>,
+        drain: watch::Receiver<bool>,
+    ) -> Self {
+        Self { ingest, configurations, drain }
     }
 }
 
@@ -89,13 +95,22 @@ impl ReportService for Reports {
         let signer = self.ingest.signer.load_full();
         let stream = Stream { ingest: Arc::clone(&self.ingest), signer, peer, address };
         let (opened, place) = stream.open(&mut messages).await?;
+        // What a device is told, secrets too, is for no other PC that has its identity.
+        let telling = match opened.started.whose {
+            Whose::Device(_) => {
+                let school = opened.started.school;
+                Some(self.configurations.stream(peer.device, school, opened.config_revision))
+            }
+            Whose::Clone => None,
+        };
         let (answers, out) = mpsc::channel(ANSWERS);
         let welcome = stream_response::Body::Welcome(stream.welcome(opened.started.whose));
         // The channel is new and has room.
         let _ = answers.try_send(Ok(StreamResponse { body: Some(welcome) }));
         let drain = self.drain.clone();
         tokio::spawn(async move {
-            if let Err(status) = stream.run(&mut messages, opened, place, answers.clone(), drain).await {
+            let run = stream.run(&mut messages, opened, place, telling, answers.clone(), drain);
+            if let Err(status) = run.await {
                 let _ = answers.send(Err(status)).await;
             }
         });
@@ -118,6 +133,7 @@ struct Opened {
     run: RunId,
     boot: BootId,
     started: Started,
+    config_revision: u64,
 }
 
 /// A stream's place among the open ones.
@@ -179,7 +195,7 @@ impl Stream {
             Whose::Device(_) => Place::Device(self.ingest.sessions.open(device)),
             Whose::Clone => self.clone_place(device)?,
         };
-        Ok((Opened { run, boot, started }, place))
+        Ok((Opened { run, boot, started, config_revision: open.config_revision }, place))
     }
 
     fn clone_place(&self, device: DeviceId) -> Result<Place, Status> {
@@ -229,13 +245,14 @@ impl Stream {
         messages: &mut Streaming<StreamRequest>,
         opened: Opened,
         place: Place,
+        telling: Option<Telling>,
         answers: Answers,
         drain: watch::Receiver<bool>,
     ) -> Result<(), Status> {
         tokio::select! {
             biased;
             why = self.told_to_end(place, drain) => Err(why),
-            done = self.take_batches(messages, opened, answers) => done,
+            done = self.take_batches(messages, opened, telling, answers) => done,
         }
     }
 
@@ -268,20 +285,42 @@ impl Stream {
         }
     }
 
-    /// Reads batches, each at the device's speed and when there is room for it.
+    /// Reads batches, each at the device's speed and when there is room for it; tells the device what to do as soon as
+    /// there is something new.
     async fn take_batches(
         &self,
         messages: &mut Streaming<StreamRequest>,
         opened: Opened,
+        mut telling: Option<Telling>,
         answers: Answers,
     ) -> Result<(), Status> {
         let (undecided, waiting) = mpsc::channel(UNDECIDED_BATCHES as usize - 1);
-        let answering =
-            tokio::spawn(answer(Arc::clone(&self.ingest), Arc::clone(&self.signer), waiting, answers));
-        while let Some(body) = messages.message().await?.and_then(|message| message.body) {
+        let answering = tokio::spawn(answer(
+            Arc::clone(&self.ingest),
+            Arc::clone(&self.signer),
+            waiting,
+            answers.clone(),
+        ));
+        loop {
+            let message = tokio::select! {
+                config = next_of(&mut telling) => {
+                    let body = Some(stream_response::Body::Config(config));
+                    if answers.send(Ok(StreamResponse { body })).await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
+                message = messages.message() => message?,
+            };
+            let Some(body) = message.and_then(|message| message.body) else { break };
             let batch = match body {
                 stream_request::Body::Batch(batch) => batch,
-                stream_request::Body::ConfigOutcome(_) => continue,
+                stream_request::Body::ConfigOutcome(outcome) => {
+                    if let Some(telling) = &mut telling {
+                        telling.answered(outcome).await.map_err(|error| unavailable(&error))?;
+                    }
+                    continue;
+                }
                 stream_request::Body::CanaryKept(kept) => {
                     if let Whose::Device(_) = opened.started.whose {
                         self.ingest.canary_kept(self.peer.device, kept.number).await;
@@ -357,6 +396,14 @@ enum Undecided {
     Shed,
 }
 
+/// What is to be told next; never to a clone.
+async fn next_of(telling: &mut Option<Telling>) -> Config {
+    match telling {
+        Some(telling) => telling.next().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Sends the verdicts of each batch once its commit is on disk, in the order of the batches.
 async fn answer(
     ingest: Arc<Ingest>,
@@ -381,6 +428,6 @@ fn invalid(field: &str, error: impl std::fmt::Display) -> Status {
 }
 
 fn unavailable(error: &StoreError) -> Status {
-    tracing::error!(%error, "a session could not be recorded");
+    tracing::error!(%error, "what a stream said could not be recorded");
     Status::unavailable("the controller cannot store anything now: keep what you have and come again")
 }

@@ -273,6 +273,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::ManualClock,
+        configuration::Changes,
         context::Context,
         listen::{
             IDLE, PING_AFTER, PING_ANSWER, http,
@@ -306,8 +307,14 @@ mod tests {
             };
             let store = Store::open(&folder.path().join("county.db"), now).unwrap();
             let clock = Arc::new(ManualClock::at(now));
-            let context =
-                Arc::new(Context { store, clock, county, rules: Arc::default(), troubles: Arc::default() });
+            let context = Arc::new(Context {
+                store,
+                clock,
+                county,
+                rules: Arc::default(),
+                troubles: Arc::default(),
+                changes: Changes::default(),
+            });
             let (drain, drained) = watch::channel(false);
             let silent = || async { std::future::pending::<()>().await };
             let shared = Shared {

@@ -15,6 +15,9 @@ const KEY_BYTES: usize = 32;
 /// What a contractor's webhook is signed with.
 pub const WEBHOOK_SECRET: &str = "webhook secret";
 
+/// What a device needs to ask another in its room.
+pub const DEVICE_SECRET: &str = "device secret";
+
 /// The key. Not printable.
 pub struct SealingKey(LessSafeKey);
 

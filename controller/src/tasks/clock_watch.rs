@@ -76,7 +76,7 @@ mod tests {
     use bbt_store::{Store, meta::County};
 
     use super::*;
-    use crate::clock::ManualClock;
+    use crate::{clock::ManualClock, configuration::Changes};
 
     const START: UtcMicros = UtcMicros::from_const(1_790_000_000_000_000);
     const MINUTE: Duration = Duration::from_secs(60);
@@ -95,7 +95,14 @@ mod tests {
         };
         let store = Store::open(&folder.path().join("county.db"), START).unwrap();
         let (rules, troubles) = (Arc::default(), Arc::default());
-        let context = Arc::new(Context { store, clock: guard.clone(), county, rules, troubles });
+        let context = Arc::new(Context {
+            store,
+            clock: guard.clone(),
+            county,
+            rules,
+            troubles,
+            changes: Changes::default(),
+        });
         let watch = ClockWatch::new(context.clone(), guard);
         let kept = || std::fs::read_to_string(&mark).unwrap().trim().parse::<UtcMicros>().unwrap();
 

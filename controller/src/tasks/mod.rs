@@ -4,13 +4,14 @@
 //! safe to repeat and to cut off anywhere: the next run finishes the work. It runs by timer and by nudge. Stages
 //! poke each other ([`Nudge`]) and never call each other: ingest wakes [`fault_analysis`], which wakes
 //! [`ticket_opening`] and [`inquiry_opening`], which wake [`outbox_delivery`]. A nudge that is lost costs the
-//! time until the timer, nothing else. [`reconciliation`] goes by its timer alone, and so does [`store_watch`].
+//! time until the timer, nothing else. [`reconciliation`], [`lesson_telling`] and [`store_watch`] go by their timers.
 
 pub mod certificate_renewal;
 pub mod clock_watch;
 mod driver;
 pub mod fault_analysis;
 pub mod inquiry_opening;
+pub mod lesson_telling;
 pub mod nightly_backup;
 pub mod outbox_delivery;
 pub mod reconciliation;

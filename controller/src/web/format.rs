@@ -33,6 +33,12 @@ impl Moment {
         let text = format!("{} {}", day(language, time), local.strftime("%H:%M"));
         Self { text, rfc3339: UtcMicros::from_secs(time.as_secs()).to_string() }
     }
+
+    /// The clock of today, to the second, for what happens while one looks on.
+    pub(super) fn clock(time: UtcMicros) -> Self {
+        let text = county_time(time).strftime("%H:%M:%S").to_string();
+        Self { text, rfc3339: UtcMicros::from_secs(time.as_secs()).to_string() }
+    }
 }
 
 /// 2026-09-18 周五

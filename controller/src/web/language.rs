@@ -24,6 +24,7 @@ const CHINESE: &[&str] = &[
     include_str!("../../locales/zh-CN/reasons.ftl"),
     include_str!("../../locales/zh-CN/faults.ftl"),
     include_str!("../../locales/zh-CN/sets.ftl"),
+    include_str!("../../locales/zh-CN/settings.ftl"),
     include_str!("../../locales/zh-CN/troubles.ftl"),
 ];
 const ENGLISH: &[&str] = &[
@@ -33,6 +34,7 @@ const ENGLISH: &[&str] = &[
     include_str!("../../locales/en/reasons.ftl"),
     include_str!("../../locales/en/faults.ftl"),
     include_str!("../../locales/en/sets.ftl"),
+    include_str!("../../locales/en/settings.ftl"),
     include_str!("../../locales/en/troubles.ftl"),
 ];
 

@@ -75,6 +75,11 @@ pub(super) fn site_map() -> Vec<Route> {
         // devices
         Route::get("/devices", SignedIn(Act::FleetRead), pages::devices::list),
         Route::get("/devices/{id}", SignedIn(Act::FleetRead), pages::device::show),
+        Route::get("/devices/{id}/live", SignedIn(Act::FleetRead), pages::device::live::show),
+        Route::post("/devices/{id}/live", SignedIn(Act::ConfigurationWrite), pages::device::live::begin),
+        Route::post("/devices/{id}/live/stop", SignedIn(Act::ConfigurationWrite), pages::device::live::stop),
+        Route::get("/configuration", SignedIn(Act::ConfigurationWrite), pages::configuration::show),
+        Route::post("/configuration", SignedIn(Act::ConfigurationWrite), pages::configuration::change),
         Route::post("/devices/{id}/standing", SignedIn(Act::DeviceRevoke), pages::device::forms::stand),
         Route::post("/devices/{id}/disk", SignedIn(Act::DeviceApprove), pages::device::forms::freeze),
         Route::get("/devices/{id}/siblings", SignedIn(Act::FleetRead), pages::admissions::siblings),

@@ -74,6 +74,33 @@ CREATE TABLE clone_run (
     FOREIGN KEY (device_id) REFERENCES device(id)
 );
 
+CREATE TABLE configuration (
+    level text COLLATE "C" NOT NULL,
+    subject_id bytea NOT NULL,
+    sample_interval_secs bigint,
+    frame_interval_secs bigint,
+    inventory_interval_secs bigint,
+    spool_max_bytes bigint,
+    spool_max_age_secs bigint,
+    revision bigint NOT NULL,
+    changed_us bigint NOT NULL,
+    changed_by text COLLATE "C" NOT NULL,
+    UNIQUE (revision),
+    PRIMARY KEY (level, subject_id)
+);
+
+CREATE TABLE configuration_outcome (
+    device_id bytea NOT NULL,
+    applied_revision bigint,
+    applied_us bigint,
+    rejected_revision bigint,
+    rejected_us bigint,
+    rejected_key text COLLATE "C",
+    rejected_reason text COLLATE "C",
+    PRIMARY KEY (device_id),
+    FOREIGN KEY (device_id) REFERENCES device(id)
+);
+
 CREATE TABLE contract (
     id bytea NOT NULL,
     contractor text COLLATE "C" NOT NULL,
@@ -116,6 +143,16 @@ CREATE TABLE device (
 CREATE INDEX device_by_school ON device USING btree (school_id, id);
 CREATE INDEX device_by_set ON device USING btree (set_id);
 CREATE INDEX device_by_sibling ON device USING btree (sibling_of);
+
+CREATE TABLE device_secret (
+    device_id bytea NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    sealed bytea NOT NULL,
+    set_us bigint NOT NULL,
+    set_by text COLLATE "C" NOT NULL,
+    PRIMARY KEY (device_id, name),
+    FOREIGN KEY (device_id) REFERENCES device(id)
+);
 
 CREATE TABLE device_set (
     id bytea NOT NULL,
@@ -259,6 +296,22 @@ CREATE TABLE ledger_head (
     entries bigint NOT NULL,
     hash bytea NOT NULL,
     PRIMARY KEY (id)
+);
+
+CREATE TABLE lesson_horizon (
+    id bigint NOT NULL,
+    from_us bigint NOT NULL,
+    revision bigint NOT NULL,
+    PRIMARY KEY (id)
+);
+
+CREATE TABLE live_look (
+    device_id bytea NOT NULL,
+    sample_interval_secs bigint NOT NULL,
+    frame_interval_secs bigint NOT NULL,
+    until_us bigint NOT NULL,
+    PRIMARY KEY (device_id),
+    FOREIGN KEY (device_id) REFERENCES device(id)
 );
 
 CREATE TABLE meta (

@@ -134,6 +134,17 @@ impl DeviceLine {
     }
 }
 
+/// Which devices are listed. The default is all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceFilter {
+    /// In school, host, processor, system or id, capitals or not.
+    pub wanted: String,
+    /// Only those that stand so.
+    pub only: Option<StandingKind>,
+    /// Only those that refused the configuration they were told last.
+    pub rejecting: bool,
+}
+
 /// Devices looked at per query while searching.
 const SEARCH_PAGE: usize = 200;
 /// Gaps shown on a device's page.
@@ -153,34 +164,50 @@ pub fn device_list(
     after: Option<DeviceId>,
     limit: usize,
 ) -> Result<Vec<DeviceLine>, StoreError> {
+    lines(tx, actor, ANY, after, limit)
+}
+
+/// No further condition on the devices listed.
+const ANY: &str = "1 = 1";
+/// Those that refused what they were told last.
+const REJECTING: &str = "EXISTS (SELECT 1 FROM configuration_outcome o
+    WHERE o.device_id = d.id AND o.rejected_revision IS NOT NULL)";
+
+fn lines(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    condition: &'static str,
+    after: Option<DeviceId>,
+    limit: usize,
+) -> Result<Vec<DeviceLine>, StoreError> {
     permit(actor, Act::FleetRead)?;
     let scope = device_scope(actor, "d.id", 3);
     let mut params =
         vec![Value::from(after.map_or([0; 16], |id| *id.as_bytes()).as_slice()), Value::from(limit as i64)];
     params.extend(scope.value);
-    let sql = format!("{LINE} WHERE d.id > $1 AND {} ORDER BY d.id LIMIT $2", scope.sql);
+    let sql = format!("{LINE} WHERE d.id > $1 AND {condition} AND {} ORDER BY d.id LIMIT $2", scope.sql);
     tx.query(&sql, &params, |row| Ok(line_of(row)?.0))
 }
 
-/// Devices whose school, host, processor, system or id has `wanted` in it, capitals or not, in order of their id,
-/// after `after`. An empty `wanted` finds all.
+/// Devices that the filter lets through, in order of their id, after `after`.
 pub fn device_search(
     tx: &mut Tx<'_>,
     actor: &Actor,
-    wanted: &str,
-    only: Option<StandingKind>,
+    filter: &DeviceFilter,
     after: Option<DeviceId>,
     limit: usize,
 ) -> Result<Vec<DeviceLine>, StoreError> {
-    let wanted = wanted.to_lowercase();
+    let wanted = filter.wanted.to_lowercase();
+    let condition = if filter.rejecting { REJECTING } else { ANY };
     let mut found = Vec::new();
     let mut after = after;
     while found.len() < limit {
-        let page = device_list(tx, actor, after, SEARCH_PAGE)?;
+        let page = lines(tx, actor, condition, after, SEARCH_PAGE)?;
         after = page.last().map(|line| line.id);
         let last_page = page.len() < SEARCH_PAGE;
-        let fits =
-            |line: &DeviceLine| line.mentions(&wanted) && only.is_none_or(|kind| line.standing_kind == kind);
+        let fits = |line: &DeviceLine| {
+            line.mentions(&wanted) && filter.only.is_none_or(|kind| line.standing_kind == kind)
+        };
         found.extend(page.into_iter().filter(fits).take(limit - found.len()));
         if last_page {
             break;
@@ -318,6 +345,27 @@ pub fn newest_samples(
         scope.sql
     );
     tx.query_first(&sql, &params, |row| Ok((row.time(0)?, row.int(1)?, row.bytes(2)?)))
+}
+
+/// Frames of samples that arrived since `since`, newest first: event time, the device's monotonic clock, the wire's
+/// bytes.
+pub fn samples_since(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    id: DeviceId,
+    since: UtcMicros,
+    limit: usize,
+) -> Result<Vec<(UtcMicros, i64, Vec<u8>)>, StoreError> {
+    permit(actor, Act::FleetRead)?;
+    let scope = device_scope(actor, "device_id", 4);
+    let mut params = vec![Value::from(id.as_bytes()), Value::from(since), Value::from(limit as i64)];
+    params.extend(scope.value);
+    let sql = format!(
+        "SELECT at_us, mono_us, body FROM history_frame WHERE device_id = $1 AND at_us >= $2 AND {}
+         ORDER BY id DESC LIMIT $3",
+        scope.sql
+    );
+    tx.query(&sql, &params, |row| Ok((row.time(0)?, row.int(1)?, row.bytes(2)?)))
 }
 
 fn not_found(id: DeviceId) -> StoreError {

@@ -13,6 +13,7 @@ pub mod admissions;
 pub mod audit;
 pub mod certificates;
 mod clones;
+pub mod configuration;
 pub mod contracts;
 pub mod devices;
 mod engine;

@@ -386,7 +386,7 @@ fn reporting_device(actor: &Actor) -> Result<DeviceId, StoreError> {
     }
 }
 
-fn school_of_device(tx: &mut Tx<'_>, device: DeviceId) -> Result<SchoolId, StoreError> {
+pub(crate) fn school_of_device(tx: &mut Tx<'_>, device: DeviceId) -> Result<SchoolId, StoreError> {
     tx.query_first("SELECT school_id FROM device WHERE id = $1", params![device.as_bytes()], |row| {
         Ok(SchoolId::from_bytes(row.array(0, "a school's id")?))
     })?

@@ -129,7 +129,7 @@ impl Sender {
                     self.send(due).await?;
                     due += every;
                 }
-                answer = self.stream.answers.message(), if !self.under_way.is_empty() => {
+                answer = self.stream.answer(), if !self.under_way.is_empty() => {
                     times.push(self.decided(answer.context("waiting for an ack")?)?);
                 }
             }
@@ -154,7 +154,7 @@ impl Sender {
     }
 
     async fn ack(&mut self) -> Result<Duration> {
-        let answer = self.stream.answers.message().await.context("waiting for an ack")?;
+        let answer = self.stream.answer().await.context("waiting for an ack")?;
         self.decided(answer)
     }
 

@@ -68,6 +68,12 @@ impl ExpectedOn {
         None
     }
 
+    /// The spans in which sets should be on from the day of `from` on, for `days` days.
+    pub fn spans(&self, from: UtcMicros, days: usize) -> Vec<(UtcMicros, UtcMicros)> {
+        let days = std::iter::successors(Some(Day::of(from)), |day| Some(day.next())).take(days);
+        days.filter_map(|day| self.hours(day)).collect()
+    }
+
     /// How long a set should be on in a whole teaching day.
     pub fn day_span(&self) -> Duration {
         self.to - self.from
@@ -126,6 +132,14 @@ mod tests {
         assert_eq!(after("2026-09-14T17:00", 27), utc("2026-09-17T17:00"), "three whole days");
         assert_eq!(after("2026-09-19T10:00", 0), utc("2026-09-19T10:00"), "at once");
         assert_eq!(after("2026-09-18T10:00", 9 * 366), None, "never, as far as anybody waits");
+    }
+
+    #[test]
+    fn two_weeks_have_ten_spans_that_begin_with_the_day_itself() {
+        let spans = ExpectedOn::default().spans(at("2026-09-18T20:00"), 14);
+        assert_eq!(spans.len(), 10);
+        assert_eq!(spans[0], (at("2026-09-18T08:00"), at("2026-09-18T17:00")));
+        assert_eq!(spans[9], (at("2026-10-01T08:00"), at("2026-10-01T17:00")));
     }
 
     proptest::proptest! {

@@ -32,6 +32,7 @@ use tonic::{Request, Status};
 
 use crate::{
     clock::{ManualClock, guard::GuardedClock},
+    configuration::Changes,
     context::Context,
     grpc::{enrollment::Enrollment, issuing::Issuing, renewal::Renewal},
     listen::{DevicePeer, PeerAddress, refusals::Refusals, tls::DeviceVerifier},
@@ -214,6 +215,7 @@ async fn county(home: &std::path::Path, clock: Arc<ManualClock>) -> Arc<Context>
         county,
         rules: Arc::default(),
         troubles: Arc::default(),
+        changes: Changes::default(),
     })
 }
 

@@ -7,7 +7,8 @@ use axum::{extract::State, response::Response};
 use bbt_domain::{civil::Day, identity::StandingKind, presence::presence, text, time::UtcMicros};
 use bbt_store::{
     Tx,
-    devices::{DeviceLine, device_count, device_search},
+    configuration::rejected_count,
+    devices::{DeviceFilter, DeviceLine, device_count, device_search},
 };
 
 use super::{
@@ -26,6 +27,8 @@ use crate::web::{
 const PAGE: usize = 50;
 /// The tab of stolen devices, in the address.
 const STOLEN: &str = "stolen";
+/// Those that refused what they were told last.
+const REJECTING: &str = "rejecting";
 /// Longest text to search for.
 const WANTED_CHARS: usize = 64;
 
@@ -37,6 +40,8 @@ struct DevicesPage {
     total: String,
     today: String,
     not_today: String,
+    /// How many refused their configuration, if any did.
+    rejecting: Option<String>,
     is_empty: bool,
     rows: Vec<Row>,
     /// Not the first page.
@@ -69,21 +74,28 @@ pub(in crate::web) async fn list(
     fields: Fields,
 ) -> Result<Response, Failure> {
     let now = site.context.now();
-    let wanted = text::clean(fields.text("q"), WANTED_CHARS);
     let after = fields.find("after").and_then(|id| id.parse().ok());
-    let show = fields.text("show");
-    let only = (show == STOLEN).then_some(StandingKind::Stolen);
-    let show = if only.is_some() { STOLEN } else { "" };
-    let (actor, sought) = (visit.actor.clone(), wanted.clone());
+    let show = match fields.text("show") {
+        STOLEN => STOLEN,
+        REJECTING => REJECTING,
+        _ => "",
+    };
+    let filter = DeviceFilter {
+        wanted: text::clean(fields.text("q"), WANTED_CHARS),
+        only: (show == STOLEN).then_some(StandingKind::Stolen),
+        rejecting: show == REJECTING,
+    };
+    let (actor, sought) = (visit.actor.clone(), filter.clone());
     let read = move |tx: &mut Tx<'_>| {
         let counts = device_count(tx, &actor, Day::of(now).start())?;
-        Ok((counts, device_search(tx, &actor, &sought, only, after, PAGE + 1)?))
+        let rejecting = rejected_count(tx, &actor)?;
+        Ok((counts, rejecting, device_search(tx, &actor, &sought, after, PAGE + 1)?))
     };
-    let ((total, today), mut lines) = site.context.store.read(read).await?;
+    let ((total, today), rejecting, mut lines) = site.context.store.read(read).await?;
     // One more than is shown tells whether there is a next page.
     let more = lines.len() > PAGE;
     lines.truncate(PAGE);
-    let url = |after: &str| address("/devices", &[("q", &wanted), ("show", show), ("after", after)]);
+    let url = |after: &str| address("/devices", &[("q", &filter.wanted), ("show", show), ("after", after)]);
     let next = lines.last().filter(|_| more).map(|line| line.id);
     html(&DevicesPage {
         shell: Shell::new(&site, &visit, "/devices"),
@@ -96,8 +108,9 @@ pub(in crate::web) async fn list(
         next_url: next.map(|id| url(&id.to_string())),
         first_url: url(""),
         tabs: tabs(visit.language, show),
+        rejecting: (rejecting > 0).then(|| format::count(rejecting)),
         show,
-        wanted,
+        wanted: filter.wanted,
     })
 }
 
@@ -107,7 +120,7 @@ fn tabs(language: Language, current: &str) -> Vec<Tab> {
         url: address("/devices", &[("show", show)]),
         is_current: current == show,
     };
-    vec![tab("", "devices-all"), tab(STOLEN, "device-stolen")]
+    vec![tab("", "devices-all"), tab(STOLEN, "device-stolen"), tab(REJECTING, "devices-rejecting")]
 }
 
 fn row(line: DeviceLine, language: Language, now: UtcMicros) -> Row {

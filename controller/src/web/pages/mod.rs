@@ -1,6 +1,7 @@
 //! The pages, one file per noun: a struct, its template, a short handler.
 
 pub(super) mod admissions;
+pub(super) mod configuration;
 pub(super) mod device;
 pub(super) mod devices;
 pub(super) mod faults;
@@ -77,7 +78,7 @@ fn html(page: &impl Template) -> Result<Response, Failure> {
 
 /// What was done, told once on the page that the form leads to. The address carries one of these words, never a
 /// text: a foreign link can make nobody read more than "it was saved".
-const DONE: [&str; 13] = [
+const DONE: [&str; 15] = [
     "placed",
     "sealed",
     "unsealed",
@@ -91,6 +92,8 @@ const DONE: [&str; 13] = [
     "device-back",
     "device-frozen",
     "device-thawed",
+    "configured",
+    "configuration-unchanged",
 ];
 
 /// The sentence for `?done=`, if it is a word of ours.

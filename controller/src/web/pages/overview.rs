@@ -7,6 +7,7 @@ use axum::{extract::State, response::Response};
 use bbt_domain::set_state::{SetState, StateCounts};
 use bbt_store::{
     Tx,
+    configuration::rejected_count,
     faults::fault_count,
     inquiries::inquiry_count,
     sets::{SchoolSets, set_overview},
@@ -14,7 +15,7 @@ use bbt_store::{
 };
 use fluent_bundle::FluentValue;
 
-use super::{Badge, FRONT, Shell, html, sets::Filters};
+use super::{Badge, FRONT, Shell, configuration, html, sets::Filters};
 use crate::web::{
     Site,
     failure::Failure,
@@ -40,6 +41,8 @@ struct OverviewPage {
     states: Vec<StateFigure>,
     out_of_use: String,
     work: [Figure; 3],
+    /// "12 devices did not take their settings", if any did not.
+    rejecting: Option<String>,
     columns: Vec<Badge>,
     schools: Vec<Row>,
     /// "All 132 schools", when not all are shown.
@@ -80,9 +83,9 @@ pub(in crate::web) async fn show(State(site): State<Arc<Site>>, visit: Visit) ->
     let actor = visit.actor.clone();
     let read = move |tx: &mut Tx<'_>| {
         let waiting = (fault_count(tx, &actor)?, inquiry_count(tx, &actor)?, ticket_count(tx, &actor)?);
-        Ok((set_overview(tx, &actor, now)?, waiting))
+        Ok((set_overview(tx, &actor, now)?, waiting, rejected_count(tx, &actor)?))
     };
-    let (mut schools, (faults, inquiries, tickets)) = site.context.store.read(read).await?;
+    let (mut schools, (faults, inquiries, tickets), rejecting) = site.context.store.read(read).await?;
     let language = visit.language;
     let mut county = StateCounts::default();
     schools.iter().for_each(|school| county.add_all(&school.sets));
@@ -103,6 +106,7 @@ pub(in crate::web) async fn show(State(site): State<Arc<Site>>, visit: Visit) ->
             figure("overview-inquiries", inquiries, "/inquiries"),
             figure("overview-tickets", tickets, "/tickets"),
         ],
+        rejecting: configuration::rejecting(language, rejecting),
         columns: COLUMNS.map(|state| Badge::of_set(state, language)).into(),
         all_schools: (schools.len() > SCHOOLS_SHOWN)
             .then(|| language.with("overview-all-schools", &[("count", FluentValue::from(with_sets))])),

@@ -41,7 +41,8 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use crate::{
-    clock::ManualClock, context::Context, desk::Desk, listen::PeerAddress, password, pki::revoke::Denylist,
+    clock::ManualClock, configuration::Changes, context::Context, desk::Desk, listen::PeerAddress, password,
+    pki::revoke::Denylist,
 };
 
 /// The account of every test.
@@ -84,6 +85,7 @@ impl County {
             clock: clock.clone(),
             county,
             rules: Arc::default(),
+            changes: Changes::default(),
             troubles: Arc::default(),
         });
         let denylist = Arc::new(Denylist::open(&folder.path().join("revocations.log")).unwrap());

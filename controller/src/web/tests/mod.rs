@@ -7,6 +7,7 @@ mod inquiries;
 mod pages;
 mod seed;
 mod sets;
+mod settings;
 mod sign_in;
 mod tickets;
 mod walls;

@@ -23,6 +23,13 @@ use super::{
 pub(in crate::web) use delivery::{Attempt, attempt, message};
 pub(in crate::web) use trouble::{Warning, trouble};
 
+/// Why a device did not take its settings: which value, in the county's words, and the device's own sentence.
+pub(in crate::web) fn rejection(language: Language, key: &str, reason: &str) -> String {
+    let known = format!("rejected-{}", key.replace(['_', '.'], "-"));
+    let value = language.find(&known, &[]).unwrap_or_else(|| shown(key));
+    language.with("rejected-because", &[("value", value.into()), ("reason", shown(reason).into())])
+}
+
 /// Why a fault's state is what it is.
 pub(in crate::web) fn reason(language: Language, reason: &Reason) -> String {
     let moment = |at| Moment::new(language, at).text.into();

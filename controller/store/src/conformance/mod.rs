@@ -27,6 +27,7 @@ mod admissions;
 mod backup;
 mod certificates;
 mod clones;
+mod configuration;
 mod enrollment;
 mod faults;
 mod ledger;

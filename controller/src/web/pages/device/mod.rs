@@ -1,9 +1,11 @@
 //! A device's file: everything known of it, each unknown fact with its reason.
 
 pub(in crate::web) mod forms;
+pub(in crate::web) mod live;
 mod parts;
 mod samples;
 mod sections;
+mod settings;
 
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ use bbt_store::{
 use fluent_bundle::FluentValue;
 pub(super) use parts::why;
 use parts::{Section, Value};
+use settings::Settings;
 
 use super::{
     Badge, Shell, confirmation,
@@ -37,7 +40,7 @@ use crate::web::{
     Site,
     failure::Failure,
     field::{self, Field},
-    format,
+    format::{self, Moment},
     language::Language,
     visit::{Fields, Visit},
 };
@@ -54,6 +57,10 @@ struct DevicePage {
     advice: String,
     /// The four figures that tell a set at a glance; `None` is unknown.
     figures: Vec<(String, Option<String>)>,
+    /// Until when somebody looks on live.
+    live_until: Option<Moment>,
+    /// Whether whoever reads this may look on.
+    may_change: bool,
     sections: Vec<Section>,
     done: Option<String>,
     /// Whether this person may do what the forms below say.
@@ -92,13 +99,15 @@ async fn page_with(
     done: Option<String>,
     wrong: Option<String>,
 ) -> Result<DevicePage, Failure> {
-    let actor = visit.actor.clone();
+    let (actor, now) = (visit.actor.clone(), site.context.now());
     let read = move |tx: &mut Tx<'_>| {
         let siblings = admission_siblings(tx, &actor, id)?;
-        Ok((device_show(tx, &actor, id)?, newest_samples(tx, &actor, id)?, !siblings.is_empty()))
+        let settings = Settings::read(tx, &actor, id, now)?;
+        let (file, newest) = (device_show(tx, &actor, id)?, newest_samples(tx, &actor, id)?);
+        Ok((file, newest, settings, !siblings.is_empty()))
     };
-    let (file, newest, has_siblings) = site.context.store.read(read).await?;
-    let (language, now) = (visit.language, site.context.now());
+    let (file, newest, settings, has_siblings) = site.context.store.read(read).await?;
+    let language = visit.language;
     let state = presence(file.line.standing, file.line.last_report_at, now);
     let group = if has_siblings { Some(id) } else { file.sibling_of };
     Ok(DevicePage {
@@ -117,7 +126,9 @@ async fn page_with(
         group_url: group.map(|id| format!("/devices/{id}/siblings")),
         advice: advice(language, state, &file),
         figures: figures(language, &file),
-        sections: all_sections(language, &file, newest, now),
+        live_until: settings.live.map(|live| Moment::clock(live.until)),
+        may_change: may(&visit.actor, Act::ConfigurationWrite),
+        sections: all_sections(language, &file, newest, &settings, now),
     })
 }
 
@@ -166,6 +177,7 @@ fn all_sections(
     language: Language,
     file: &DeviceFile,
     newest: Option<(UtcMicros, i64, Vec<u8>)>,
+    settings: &Settings,
     now: UtcMicros,
 ) -> Vec<Section> {
     let (access, evidence) =
@@ -178,6 +190,7 @@ fn all_sections(
     vec![
         access,
         samples::section(language, newest, snapshot),
+        settings.section(language),
         sections::hardware(language, snapshot.hardware.as_ref()),
         sections::memory(language, snapshot.hardware.as_ref()),
         sections::storage(language, snapshot.storage.as_ref()),
