@@ -25,6 +25,7 @@ use crate::{
     platform::{self, Platform},
     report,
     runtime::{self, ALL_SECTIONS},
+    seal,
     spool::{CheckReport, FrameRow, Inspector},
     status::{Status, rfc3339},
     uplink::address::Address,
@@ -45,6 +46,7 @@ bbt-agent: collects what this device is and how it stands, keeps it, reports it 
   bbt-agent privacy           every field that can be sent, with its purpose, and what is never collected
   bbt-agent status            how the agent stands
   bbt-agent doctor            what is wrong, and what to do; exit code 1 if reports do not get through
+  bbt-agent seal              makes this disk ready to be copied: removes key, certificate and what waits to be sent
   bbt-agent spool list        what waits to be sent
   bbt-agent spool check       reads everything that waits and says whether it is whole
 
@@ -56,7 +58,7 @@ bbt-agent: collects what this device is and how it stands, keeps it, reports it 
 Exit codes: 0 done, 1 failed, 2 called wrongly.
 ";
 
-const COMMANDS: &[&str] = &["enroll", "run", "collect", "privacy", "status", "doctor", "spool"];
+const COMMANDS: &[&str] = &["enroll", "run", "collect", "privacy", "status", "doctor", "seal", "spool"];
 const SPOOL_COMMANDS: &[&str] = &["list", "check"];
 const FLAGS: &[&str] = &[
     "--state",
@@ -127,7 +129,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
     let words: Vec<&str> = typed.words.iter().map(String::as_str).collect();
     let allowed: &[&str] = match words.as_slice() {
         ["enroll"] => &["--controller", "--token", "--token-file", "--ca-sha256"],
-        ["run"] => &[],
+        ["run" | "seal"] => &[],
         ["collect" | "privacy" | "status" | "doctor"] | ["spool", "list" | "check"] => &["--json"],
         [] => return Err(wrong("no command was given; `bbt-agent --help` lists them")),
         ["spool"] => return Err(wrong("`spool` needs `list` or `check`")),
@@ -157,6 +159,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure
             block_on(runtime::run(&state, &config, platform::native(config.roots.clone())))?;
             Ok(())
         }
+        ["seal"] => seal_disk(&state),
         ["collect"] => collect(&config, &state, json),
         ["privacy"] => {
             privacy(json);
@@ -239,15 +242,33 @@ fn enroll(typed: &Typed, config: &Config, state: &Folder) -> Result<(), Failure>
             agent_version: VERSION,
             host_name: platform.host_name().unwrap_or_default(),
         };
-        let waiting = |wait: std::time::Duration| {
+        let waiting = |wait: std::time::Duration, reason: &str| {
             eprintln!(
-                "A person has to approve this device in the console; asking again in {} s (Ctrl-C to stop).",
+                "{}Somebody of the county has to say in the console which device it is; asking again in {} s. When this is cut off, the same command goes on.",
+                match reason {
+                    "known" => "The county knows this PC. ",
+                    "likely" => "The county knows a PC that is much like this one. ",
+                    _ => "",
+                },
                 wait.as_secs()
             );
         };
         enrol(state, platform.clone(), order, waiting).await
     })?;
     println!("Enrolled as {} for {}.", device.device_id, device.school_name);
+    Ok(())
+}
+
+fn seal_disk(state: &Folder) -> Result<(), Failure> {
+    let removed = seal::seal(state)?;
+    for path in &removed {
+        println!("removed {}", path.display());
+    }
+    println!(
+        "{} holds nothing of this PC {}: the disk may be copied. Each copy enrols by itself with `bbt-agent enroll`; keep the token on a stick, not on the disk.",
+        state.root().display(),
+        if removed.is_empty() { "(there was nothing)" } else { "any more" },
+    );
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The state folder: who may use it, and how files in it are written.
 //!
 //! `identity/` holds what must never be lost, `spool/` what waits to be sent, `run/` what helps people and may
-//! vanish. All of it belongs to the agent's user alone: folders 0700 and files 0600; on Windows the folders are made
+//! vanish, `canary` a number by which the county sees whether this disk falls back. All of it belongs to the agent's user alone: folders 0700 and files 0600; on Windows the folders are made
 //! for the system, administrators and their maker, and files in them inherit that.
 
 use std::{
@@ -133,6 +133,11 @@ impl Folder {
     /// Status and the mark of an orderly stop.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")
+    }
+
+    /// The state canary.
+    pub fn canary(&self) -> PathBuf {
+        self.root.join("canary")
     }
 
     fn lock_path(&self) -> PathBuf {

@@ -1,6 +1,7 @@
 //! bbt-agent: runs on each classroom device; collects, keeps, reports.
 
 pub mod boot_record;
+pub mod canary;
 pub mod cli;
 pub mod collect;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod platform;
 pub mod report;
 pub mod runtime;
 pub mod schedule;
+pub mod seal;
 pub mod spool;
 pub mod status;
 #[cfg(test)]

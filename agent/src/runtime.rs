@@ -5,7 +5,7 @@
 //! a new stream asks for the full state; uplink and upkeep meet in what they watch of each other. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
 
 use std::{
-    pin::pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,6 +21,7 @@ use uuid::Uuid;
 use crate::{
     VERSION,
     boot_record::BootRecord,
+    canary::Canary,
     collect::{self, Runner, Section, load::Sampler, usage::Usage},
     config::Config,
     folder::{Folder, FolderError},
@@ -96,6 +97,28 @@ async fn run_until(
     state.prepare()?;
     let _lock = state.lock()?;
     next::repair(state)?;
+    while let Left::AnotherDevice = run_as_device(stop.as_mut(), state, config, platform.clone()).await? {
+        tracing::info!("the agent begins again as another device");
+    }
+    Ok(())
+}
+
+/// Why the work ended without an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Left {
+    /// The system asks to stop.
+    Asked,
+    /// The county gave this PC another identity, under which everything begins again.
+    AnotherDevice,
+}
+
+/// One run under one identity.
+async fn run_as_device(
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+    state: &Folder,
+    config: &Config,
+    platform: Arc<dyn Platform>,
+) -> Result<Left, RunError> {
     let identity = keystore::load(state)?;
     let clock = Arc::new(Clock::new(platform.clone()));
     clock.raise_floor(identity.valid_secs.0.saturating_mul(1_000_000));
@@ -128,8 +151,8 @@ async fn run_until(
     let worked = {
         let parts = Parts { state, config, platform, clock, credentials, origin, spool: spool.clone() };
         tokio::select! {
-            error = work(parts, &mut reporter) => Err(error),
-            () = &mut stop => Ok(()),
+            left = work(parts, &mut reporter) => left,
+            () = &mut stop => Ok(Left::Asked),
         }
     };
     let ended = Instant::now() + STOP_WITHIN;
@@ -157,26 +180,29 @@ struct Parts<'a> {
     spool: Handle,
 }
 
-/// Collects and sends; comes back only when it cannot go on.
-async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
+/// Collects and sends; comes back only when it cannot go on as it is.
+async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> Result<Left, RunError> {
     let Parts { state, config, platform, clock, credentials, origin, spool } = parts;
     match spool.contact().await {
         Ok(contact) => clock.raise_floor(contact.signed_micros.unwrap_or(i64::MIN)),
-        Err(error) => return error.into(),
+        Err(error) => return Err(error.into()),
     }
     let mut schedule = start_schedule(config, platform.as_ref());
     // The first inventory comes before the first contact, which shows the evidence found by it.
     let first = schedule.due(platform.now().mono_micros);
     if let Err(error) = reporter.perform(&first).await {
-        return error.into();
+        return Err(error.into());
     }
     let (full_state, mut full_state_asked) = mpsc::channel::<FullStateRequest>(1);
     let (link, mut link_seen) = watch::channel(Link::default());
     let evidence = report::evidence(&reporter.latest);
-    let upkeep = Upkeep::new(state, platform.clone(), clock.clone(), evidence.clone(), credentials);
+    let (device_id, canary) = (credentials.identity.device_id, Canary::load(state));
+    let shown = (evidence.clone(), origin.run_id);
+    let upkeep = Upkeep::new(state, platform.clone(), clock.clone(), shown, credentials);
     let (credentials, mut standing) = (upkeep.credentials(), upkeep.standing());
+    let mut named = credentials.clone();
     let setting =
-        Setting { evidence, clock, spool: spool.clone(), origin, agent_version: VERSION, full_state };
+        Setting { evidence, clock, spool: spool.clone(), origin, agent_version: VERSION, canary, full_state };
     // On their own, so that a collector that takes its time holds up no report; dropped, they end.
     let mut beside = JoinSet::new();
     beside.spawn(upkeep.run(link.subscribe()));
@@ -194,6 +220,12 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
                 notice.at_once();
                 Ok(false)
             }
+            Ok(()) = named.changed() => {
+                if named.borrow_and_update().identity.device_id != device_id {
+                    return Ok(Left::AnotherDevice);
+                }
+                Ok(false)
+            }
             Ok(()) = standing.changed() => {
                 notice.at_once();
                 Ok(false)
@@ -207,7 +239,7 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> RunError {
         match performed {
             Ok(true) => notice.changed(),
             Ok(false) => (),
-            Err(error) => return error.into(),
+            Err(error) => return Err(error.into()),
         }
     }
 }

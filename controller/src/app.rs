@@ -145,7 +145,7 @@ pub async fn run(
             name: "console",
             security: Security::Server(Arc::clone(&certificates.console)),
             terms: terms::CONSOLE,
-            router: web::router(Arc::clone(&county.context), desk.clone()),
+            router: web::router(Arc::clone(&county.context), desk.clone(), Arc::clone(&county.denylist)),
             listener: console,
         },
         Port {
@@ -325,6 +325,7 @@ impl Parts {
             signer(),
             Arc::clone(&refusals),
             (Arc::clone(certificates.verifier()), denylist()),
+            Arc::clone(&ingest.sessions),
             addresses.agents.clone(),
         );
         let enrollment = EnrollmentServiceServer::new(enrollment)

@@ -10,7 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use bbt_domain::{
     access::{Actor, Role},
-    identity::{Standing, TrustDomain},
+    identity::{Standing, StandingKind, TrustDomain},
     ids::{Incarnation, UserId},
 };
 use bbt_store::{
@@ -233,14 +233,14 @@ async fn replay_revocations(context: &Context, denylist: &Denylist) -> Result<()
             let kept = devices_revoked(tx, &actor)?;
             let why = "as the revocation log has it";
             for device in denied.iter().filter(|device| !kept.contains(device)) {
-                match device_stand(tx, &actor, *device, Standing::Revoked, why, now) {
+                match device_stand(tx, &actor, *device, Standing::Revoked, StandingKind::Plain, why, now) {
                     // Enrolled after the backup that this store came from: the list alone keeps it out.
                     Ok(_) | Err(StoreError::NotFound { .. }) => {}
                     Err(error) => return Err(error),
                 }
             }
             for device in kept.iter().filter(|device| !denied.contains(device)) {
-                device_stand(tx, &actor, *device, Standing::Active, why, now)?;
+                device_stand(tx, &actor, *device, Standing::Active, StandingKind::Plain, why, now)?;
             }
             Ok(())
         })

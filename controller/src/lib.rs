@@ -21,6 +21,7 @@ pub mod password;
 pub mod pki;
 pub mod restore;
 pub mod samples;
+pub mod standing;
 pub mod tasks;
 pub mod telemetry;
 pub mod trouble;

@@ -3,6 +3,7 @@
 //! They come through the control socket, or, while the controller is not running, are done on the store
 //! directly; either way by this code.
 
+mod admissions;
 mod keys;
 mod ledger;
 mod work;
@@ -11,15 +12,14 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bbt_domain::{
     access::Actor,
-    identity::Standing,
+    identity::{Ruling, Standing, StandingKind},
     ids::{DeviceId, SchoolId, TokenId},
     org::{SchoolCode, school_name},
-    text::{SENTENCE_CHARS, clean},
 };
 use bbt_store::{
     StoreError,
     audit::{audit_note, audit_verify},
-    devices::{device_count, device_list, device_show, device_stand},
+    devices::{device_count, device_list, device_show},
     enrollment::{NewToken, token_create},
     ledger::ledger_verify,
     meta::integrity_check,
@@ -37,6 +37,7 @@ use crate::{
     context::Context,
     desk::Desk,
     pki::{authority::SharedAuthority, hex, revoke::Denylist, sealing::SealingKey, tokens},
+    standing::{StandError, stand},
     tasks::Nudge,
     trouble::Noted,
 };
@@ -95,8 +96,47 @@ pub enum Operation {
         id: String,
         /// active, revoked.
         standing: Standing,
+        /// What for.
+        #[serde(default)]
+        kind: StandingKind,
         /// Why, for the audit.
         reason: String,
+    },
+    /// Marks a device as one whose disk falls back at each start, or takes that back.
+    DeviceFreeze {
+        /// The device.
+        id: String,
+        /// Whether it is one.
+        frozen: bool,
+    },
+    /// PCs of which a person has to say which device they are.
+    AdmissionList {
+        /// From [`Page::next`].
+        after: Option<String>,
+    },
+    /// Says which device a PC is.
+    AdmissionDecide {
+        /// The request.
+        id: String,
+        /// What it is.
+        ruling: Ruling,
+        /// The device that it is the same as.
+        device: Option<String>,
+    },
+    /// Takes back what was said, before the PC took it.
+    AdmissionUndo {
+        /// The request.
+        id: String,
+    },
+    /// PCs that showed the identity of a device and are others.
+    SiblingsList {
+        /// The device.
+        id: String,
+    },
+    /// Makes each of them that waits a device of its own.
+    SiblingsApprove {
+        /// The device.
+        id: String,
     },
     /// Adds a room.
     RoomAdd {
@@ -305,9 +345,19 @@ impl Operations {
                 let id = device_id(&id)?;
                 Ok(json!(store.read(move |tx| device_show(tx, &actor, id)).await?))
             }
-            Operation::DeviceStand { id, standing, reason } => {
-                self.device_stand(actor, device_id(&id)?, standing, &reason).await
+            Operation::DeviceStand { id, standing, kind, reason } => {
+                self.device_stand(actor, device_id(&id)?, (standing, kind), &reason).await
             }
+            Operation::DeviceFreeze { id, frozen } => {
+                self.device_freeze(actor, device_id(&id)?, frozen).await
+            }
+            Operation::AdmissionList { after } => self.admission_list(actor, after).await,
+            Operation::AdmissionDecide { id, ruling, device } => {
+                self.admission_decide(actor, &id, ruling, device.as_deref()).await
+            }
+            Operation::AdmissionUndo { id } => self.admission_undo(actor, &id).await,
+            Operation::SiblingsList { id } => self.siblings_list(actor, device_id(&id)?).await,
+            Operation::SiblingsApprove { id } => self.siblings_approve(actor, device_id(&id)?).await,
             Operation::RoomAdd { school, name, kind } => self.room_add(actor, &school, &name, &kind).await,
             Operation::RoomList { school, after } => self.room_list(actor, school, after).await,
             Operation::SetList { school, after } => self.set_list(actor, school, after).await,
@@ -432,28 +482,19 @@ impl Operations {
         }))
     }
 
-    /// The log first, then the store: whatever is cut off in between, a revoked device stays out.
     async fn device_stand(
         &self,
         actor: Actor,
         id: DeviceId,
-        standing: Standing,
+        (standing, kind): (Standing, StandingKind),
         reason: &str,
     ) -> Result<Json, OperationError> {
-        let now = self.context.now();
-        let asked = actor.clone();
-        let before = self.context.store.read(move |tx| device_show(tx, &asked, id)).await?;
-        if before.line.standing != standing || self.denylist.denies(id) != (standing == Standing::Revoked) {
-            let denylist = Arc::clone(&self.denylist);
-            tokio::task::spawn_blocking(move || denylist.stand(id, standing, now))
-                .await
-                .map_err(|error| OperationError::Failed(error.to_string()))?
-                .map_err(|error| OperationError::Failed(error.to_string()))?;
-        }
-        let reason = clean(reason, SENTENCE_CHARS);
-        let changed =
-            self.context.store.write(move |tx| device_stand(tx, &actor, id, standing, &reason, now)).await?;
-        Ok(json!({"id": id, "standing": standing, "changed": changed}))
+        let stood = stand(&self.context, &self.denylist, actor, id, (standing, kind), reason).await;
+        let changed = stood.map_err(|error| match error {
+            StandError::Store(error) => OperationError::Store(error),
+            StandError::Log(reason) => OperationError::Failed(reason),
+        })?;
+        Ok(json!({"id": id, "standing": standing, "kind": kind, "changed": changed}))
     }
 }
 

@@ -88,6 +88,7 @@ fn enrolment_messages_keep_their_bytes() {
         "enroll_response_pending",
         &enrollment::EnrollResponse {
             outcome: Some(enrollment::enroll_response::Outcome::Pending(enrollment::Pending {
+                reason: String::new(),
                 retry_after_secs: 600,
             })),
         },
@@ -100,6 +101,7 @@ fn stream_messages_keep_their_bytes() {
         "open",
         &report::StreamRequest {
             body: Some(report::stream_request::Body::Open(report::Open {
+                canary: 0,
                 protocol_revision: 1,
                 run_id: vec![1; 16],
                 device_id: vec![2; 16],
@@ -118,6 +120,8 @@ fn stream_messages_keep_their_bytes() {
         "welcome",
         &report::StreamResponse {
             body: Some(report::stream_response::Body::Welcome(report::Welcome {
+                canary: 0,
+                identity: 0,
                 incarnation: vec![6; 16],
                 time: Some(time()),
                 signer_chain: vec![vec![0x30]],

@@ -90,6 +90,7 @@ const PAGES = {
   inquiries: { open: (page) => page.goto('/inquiries') },
   tickets: { open: (page) => page.goto('/tickets') },
   ticket: { open: (page) => page.goto(`/tickets/${county.work.ticket}`) },
+  admissions: { open: (page) => page.goto('/admissions') },
   refusals: { open: (page) => page.goto('/refusals') },
   missing: { open: (page) => page.goto('/nothing-is-here') },
 };

@@ -87,7 +87,7 @@ fn rounds(
 
 fn agent_round(seed: u64, kills: u64) -> Result<()> {
     let mut county = County::start()?;
-    let mut agents = (0..AGENTS).map(|_| Agent::enroll(&county)).collect::<Result<Vec<_>>>()?;
+    let mut agents = (0..AGENTS).map(|no| Agent::enroll_on_board(&county, no)).collect::<Result<Vec<_>>>()?;
     let each = kills / AGENTS as u64;
     let more = kills % AGENTS as u64;
     let added = thread::scope(|scope| {
@@ -155,7 +155,7 @@ fn agent_lives(agent: &mut Agent, kills: u64, chance: &mut Chance) -> Result<BTr
 
 fn controller_round(seed: u64, kills: u64) -> Result<()> {
     let mut county = County::start()?;
-    let agents = (0..DEVICES).map(|_| Agent::enroll(&county)).collect::<Result<Vec<_>>>()?;
+    let agents = (0..DEVICES).map(|no| Agent::enroll_on_board(&county, no)).collect::<Result<Vec<_>>>()?;
     let control = Arc::new(Control::default());
     let devices = agents
         .iter()
@@ -221,7 +221,7 @@ fn controller_round(seed: u64, kills: u64) -> Result<()> {
 }
 
 /// Compares what the county has of a device with its book.
-fn compare_book(record: &CountyRecord, book: &Book) -> Result<()> {
+pub(crate) fn compare_book(record: &CountyRecord, book: &Book) -> Result<()> {
     let seen = record.seen(book.device)?;
     let history = record.history(book.device);
     for (key, made) in &book.decided {
@@ -270,6 +270,21 @@ pub(crate) fn compare(
     spool: &BTreeMap<Key, Spooled>,
     added: &BTreeMap<Key, Option<Vec<u8>>>,
 ) -> Result<()> {
+    compare_arrived(record, device, spool, added)?;
+    let seen = record.seen(device)?;
+    if let Some(key) = seen.iter().find(|key| !spool.contains_key(key)) {
+        anyhow::bail!("the county has {}, which the device does not know", shown(*key));
+    }
+    Ok(())
+}
+
+/// The same for a device that may have forgotten what it delivered.
+pub(crate) fn compare_arrived(
+    record: &CountyRecord,
+    device: record::Id,
+    spool: &BTreeMap<Key, Spooled>,
+    added: &BTreeMap<Key, Option<Vec<u8>>>,
+) -> Result<()> {
     let seen = record.seen(device)?;
     let history = record.history(device);
     for (key, report) in spool {
@@ -280,9 +295,6 @@ pub(crate) fn compare(
         ensure!(seen.contains(key), "{} was decided and the county does not have it", shown(*key));
         let body = (report.kind == Kind::Samples).then_some(&report.body);
         ensure!(history.get(key) == body, "{} is not in history as it was sent", shown(*key));
-    }
-    if let Some(key) = seen.iter().find(|key| !spool.contains_key(key)) {
-        anyhow::bail!("the county has {}, which the device does not know", shown(*key));
     }
     for (key, body) in added {
         ensure!(seen.contains(key), "{} was on disk and the county does not have it", shown(*key));

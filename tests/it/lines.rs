@@ -14,7 +14,10 @@ use bbt_tests::{
     wait::{SOON, eventually},
 };
 
-use crate::kills::{compare, drain};
+use crate::{
+    kills::{compare, drain},
+    out_of_time::hasten,
+};
 
 /// How many connections are cut at a byte of chance.
 const CUTS: &str = "BBT_TEST_CUTS";
@@ -66,7 +69,7 @@ fn whatever_byte_a_line_is_cut_at_every_report_arrives_once() -> Result<()> {
     // Some ends are not met, because the agent ended the connection before.
     link.cut((0..2 * cuts).map(|_| cut(&mut chance)));
     for (agent, _) in &mut agents {
-        frequent(agent);
+        hasten(agent);
         agent.run()?;
     }
     eventually(CUTTING * (cuts / CUTS_IN_A_CHECK).max(1) as u32, "the last cut", || {
@@ -99,7 +102,7 @@ fn a_line_that_loses_every_fifth_packet_either_way_loses_no_report() -> Result<(
     let mut chance = Chance::new(first_seed()?);
     let (count, size_bytes) = WAITING;
     let added = backlog::add(&agent, count, size_bytes, Standing::Waiting, &mut chance)?;
-    frequent(&mut agent);
+    hasten(&mut agent);
 
     net.lose_percent(LOSS_PERCENT)?;
     agent.run()?;
@@ -122,7 +125,7 @@ fn a_line_that_falls_silent_is_noticed_and_the_agent_opens_a_new_stream() -> Res
     agent.set_wrapper(net.at_device());
     let enrolled = agent.try_enroll(&county.token()?)?;
     ensure!(enrolled.status.success(), "{}", String::from_utf8_lossy(&enrolled.stderr));
-    frequent(&mut agent);
+    hasten(&mut agent);
     agent.run()?;
     county.first_report()?;
     let phase = |agent: &Agent| anyhow::Ok(agent.status()?["last_run"]["connection"].clone());
@@ -156,13 +159,6 @@ fn at_the_end_of(net: &LossyNet) -> Result<County> {
     county.set_wrapper(net.at_controller());
     county.serve()?;
     Ok(county)
-}
-
-/// Reports as often as the agent's settings permit.
-fn frequent(agent: &mut Agent) {
-    for (name, secs) in [("SAMPLE", "5"), ("FRAME", "5"), ("STATE", "10")] {
-        agent.set_environment(&format!("BBT_AGENT__REPORT__{name}_SECS"), secs);
-    }
 }
 
 fn cut(chance: &mut Chance) -> Cut {

@@ -3,9 +3,11 @@
 mod abuse;
 mod certificates;
 mod clocks;
+mod clones;
 mod commands;
 mod contractor;
 mod delivery;
+mod disks;
 mod durable;
 mod faults;
 mod first_report;
@@ -23,3 +25,4 @@ mod power_loss;
 mod quickstart;
 mod refusals;
 mod restore;
+mod restore_cards;

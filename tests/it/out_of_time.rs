@@ -200,14 +200,14 @@ fn eager() -> Result<Agent> {
     Ok(agent)
 }
 
-fn hasten(agent: &mut Agent) {
+pub(crate) fn hasten(agent: &mut Agent) {
     for (name, secs) in [("SAMPLE", "5"), ("FRAME", "5"), ("STATE", "10")] {
         agent.set_environment(&format!("BBT_AGENT__REPORT__{name}_SECS"), secs);
     }
 }
 
 /// How often the agent was connected, over all its starts.
-fn connections(agent: &Agent) -> usize {
+pub(crate) fn connections(agent: &Agent) -> usize {
     agent.log().matches("connected to the controller").count()
 }
 
@@ -219,7 +219,7 @@ fn newest(agent: &Agent, such: impl Fn(&Spooled) -> bool) -> Result<Option<u64>>
 
 /// Lets the agent tell what is left and compares both sides: nothing is lost or told twice, and what the county has
 /// for the device's state is the newest of its newest run.
-fn ensure_whole(county: &mut County, agent: &mut Agent) -> Result<()> {
+pub(crate) fn ensure_whole(county: &mut County, agent: &mut Agent) -> Result<()> {
     drain(agent)?;
     county.stop()?;
     let (device, spool) = (agent.device_id()?, record::spool(agent)?);

@@ -18,7 +18,10 @@ use bbt_domain::{
     access::Actor,
     fault::{FaultKind, policy::Rules},
     identity::TrustDomain,
-    ids::{ContractId, DeviceId, FaultId, Incarnation, MessageId, SchoolId, SetId, TicketId, TokenId},
+    ids::{
+        AdmissionId, ContractId, DeviceId, FaultId, Incarnation, MessageId, SchoolId, SetId, TicketId,
+        TokenId,
+    },
     org::SchoolCode,
     set_code::SetCode,
     time::UtcMicros,
@@ -115,13 +118,16 @@ impl Office {
             },
             certificate: NewCertificate { serial: [number; 16], not_before: MONDAY, not_after: MONDAY },
             evidence: vec![],
+            admission: AdmissionId::from_bytes([1; 16]),
+            host_name: String::new(),
+            agent_version: "test".into(),
             peer: "192.0.2.1".into(),
         };
         let write = move |tx: &mut Tx<'_>| {
             school_add(tx, &Actor::Local, SchoolId::from_bytes([number; 16]), &code, "测试小学", MONDAY)?;
             contract_add(tx, &Actor::Local, &contract, MONDAY)?;
             token_create(tx, &Actor::Local, &token, MONDAY)?;
-            device_enroll(tx, &Actor::Anonymous, &enrolling, MONDAY)
+            device_enroll(tx, &Actor::Anonymous, &enrolling, &|_| false, MONDAY)
         };
         ensure!(self.context.store.write(write).await?.is_ok(), "enrolled");
         Ok(())

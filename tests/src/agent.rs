@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitStatus, Output},
 };
 
@@ -37,12 +37,51 @@ impl Agent {
         Ok(Self { folder, environment: Vec::new(), wrapper: Vec::new(), process: None })
     }
 
-    /// An agent that the county knows; it does not run yet.
+    /// An agent that the county knows; it does not run yet. Two of them in one county are one PC to it where this
+    /// machine tells its hardware: see [`Agent::enroll_on_board`].
     pub fn enroll(county: &County) -> Result<Self> {
         let agent = Self::new()?;
         let token = county.token()?;
         program::succeed(&mut agent.enroll_command(&token)?, token.token.as_bytes())?;
         Ok(agent)
+    }
+
+    /// An agent on a PC of its own: with the main board number `no` and no other hardware that is told.
+    pub fn on_board(no: usize) -> Result<Self> {
+        let mut agent = Self::new()?;
+        let sys = agent.folder.path().join("sys");
+        let board = sys.join("class/dmi/id");
+        fs::create_dir_all(&board).with_context(|| format!("making {}", board.display()))?;
+        for (file, value) in [
+            ("product_uuid", format!("4c4c4544-0042-3510-8052-b4c04f4e{no:04x}\n")),
+            ("board_serial", format!("{}\n", board_serial(no))),
+        ] {
+            fs::write(board.join(file), value).with_context(|| format!("writing {file}"))?;
+        }
+        let sys = sys.to_str().context("a path of words")?.to_owned();
+        agent.set_environment("BBT_AGENT__ROOTS__SYS", &sys);
+        Ok(agent)
+    }
+
+    /// The same, known to the county.
+    pub fn enroll_on_board(county: &County, no: usize) -> Result<Self> {
+        let agent = Self::on_board(no)?;
+        let token = county.token()?;
+        program::succeed(&mut agent.enroll_command(&token)?, token.token.as_bytes())?;
+        Ok(agent)
+    }
+
+    /// Gives it what is on the disk of another one, as a copied disk image does. Neither may run.
+    pub fn copy_disk(&self, image: &Agent) -> Result<()> {
+        copy_folder(&image.state(), &self.state())
+    }
+
+    /// Starts `enroll` and does not wait for it: it asks until somebody says which device this is.
+    pub fn start_enroll(&self, token: &Token) -> Result<Running> {
+        let mut command = self.command("enroll")?;
+        command.args(["--controller", &token.enrollment, "--ca-sha256", &token.ca_sha256]);
+        command.args(["--token", &token.token]);
+        Running::start(&mut command, &self.log_path())
     }
 
     /// Tries to enrol with `token`, whatever comes of it.
@@ -162,4 +201,24 @@ impl Agent {
     fn log_path(&self) -> PathBuf {
         self.folder.path().join("agent.log")
     }
+}
+
+/// The serial of the main board number `no`.
+pub fn board_serial(no: usize) -> String {
+    format!("PF0A{no:04}")
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    fs::set_permissions(to, fs::metadata(from)?.permissions())?;
+    for entry in fs::read_dir(from).with_context(|| format!("reading {}", from.display()))? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type()?.is_dir() {
+            copy_folder(&from, &to)?;
+        } else {
+            fs::copy(&from, &to).with_context(|| format!("copying {}", from.display()))?;
+        }
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use bbt_domain::{
     access::Actor,
     identity::TrustDomain,
-    ids::{BootId, DeviceId, Incarnation, RunId, SchoolId, SetId, TokenId},
+    ids::{AdmissionId, BootId, DeviceId, Incarnation, RunId, SchoolId, SetId, TokenId},
     org::SchoolCode,
     report::{Body, Class, Contact, Decision, Report},
     set_code::SetCode,
@@ -16,7 +16,7 @@ use bbt_domain::{
 use bbt_store::{
     Receipt, Store,
     certificates::NewCertificate,
-    enrollment::{Enrolling, NewToken, device_enroll, token_create},
+    enrollment::{Admitted, Enrolling, NewToken, device_enroll, token_create},
     meta::{County, county_create},
     reports::{Delivery, Opening, reports_commit, session_start},
     schools::school_add,
@@ -81,13 +81,19 @@ impl CountyStore {
             set: NewSet { id: SetId::from_bytes([no; 16]), codes: vec![SetCode::from_random(u32::from(no))] },
             certificate: NewCertificate { serial: [no; 16], not_before: NOW, not_after: NOW },
             evidence: vec![],
+            admission: AdmissionId::from_bytes([no; 16]),
+            host_name: String::new(),
+            agent_version: "test".into(),
             peer: "192.0.2.1".into(),
         };
         let enrolled = self.store.write(move |tx| {
             token_create(tx, &Actor::Local, &token, NOW)?;
-            device_enroll(tx, &Actor::Anonymous, &enrolling, NOW)
+            device_enroll(tx, &Actor::Anonymous, &enrolling, &|_| false, NOW)
         });
-        enrolled.await?.map(|enrolled| enrolled.device).map_err(|refused| anyhow!("{refused:?}"))
+        match enrolled.await? {
+            Ok(Admitted::Device(enrolled)) => Ok(enrolled.device),
+            other => Err(anyhow!("not enrolled: {other:?}")),
+        }
     }
 
     /// Makes `run` the one that changes the device's current state.
@@ -102,6 +108,8 @@ impl CountyStore {
             backlog_bytes: 0,
             clock_off_micros: 0,
             evidence: vec![],
+            canary: 0,
+            admission: AdmissionId::from_bytes([9; 16]),
         };
         let actor = Actor::Device(device);
         self.store

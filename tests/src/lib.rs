@@ -15,6 +15,7 @@ pub mod county_store;
 pub mod crash_vfs;
 pub mod der;
 pub mod device;
+pub mod failing_calls;
 pub mod faulty_link;
 pub mod load_device;
 pub mod loop_disk;
@@ -24,6 +25,7 @@ pub mod pc;
 pub mod pki;
 pub mod program;
 pub mod record;
+pub mod restore_card;
 pub mod wait;
 
 use std::path::Path;

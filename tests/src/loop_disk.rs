@@ -19,6 +19,7 @@ static BLOCK: [u8; 1 << 20] = [0x5a; 1 << 20];
 #[derive(Debug)]
 pub struct LoopDisk {
     _folder: TempDir,
+    image: PathBuf,
     mount_point: PathBuf,
 }
 
@@ -29,9 +30,10 @@ impl LoopDisk {
         let (image, mount_point) = (folder.path().join("disk.img"), folder.path().join("disk"));
         File::create(&image)?.set_len(SIZE_BYTES)?;
         fs::create_dir(&mount_point)?;
-        program::succeed(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&image), b"")?;
-        program::succeed(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&mount_point), b"")?;
-        Ok(Self { _folder: folder, mount_point })
+        let format = ["-q", "-m", "0", "-e", "remount-ro"];
+        program::succeed(Command::new("mkfs.ext4").args(format).arg(&image), b"")?;
+        Self::mount_image(&image, &mount_point)?;
+        Ok(Self { _folder: folder, image, mount_point })
     }
 
     /// Where it is mounted.
@@ -55,6 +57,24 @@ impl LoopDisk {
     /// Makes room again.
     pub fn free(&self) -> Result<()> {
         fs::remove_file(self.filler()).context("freeing a disk")
+    }
+
+    /// Becomes read-only under those who have files open, as the system makes a disk on which it found an error.
+    pub fn break_down(&self) -> Result<()> {
+        let mut abort = Command::new("mount");
+        // The mount itself reports the error that it makes.
+        program::output(abort.args(["-o", "remount,abort"]).arg(&self.mount_point), b"").map(drop)
+    }
+
+    /// Is mounted anew, as after a repair; nobody has files open.
+    pub fn mount_again(&self) -> Result<()> {
+        program::succeed(Command::new("umount").arg(&self.mount_point), b"")?;
+        Self::mount_image(&self.image, &self.mount_point)
+    }
+
+    fn mount_image(image: &Path, mount_point: &Path) -> Result<()> {
+        program::succeed(Command::new("mount").args(["-o", "loop"]).arg(image).arg(mount_point), b"")
+            .map(drop)
     }
 
     fn filler(&self) -> PathBuf {

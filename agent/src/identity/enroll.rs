@@ -83,12 +83,13 @@ pub enum EnrolError {
     Request(#[from] RequestError),
 }
 
-/// Enrols this device. `waiting` is told, each time, how long a pending approval is waited for.
+/// Enrols this device. `waiting` is told, each time, how long a pending approval is waited for, and the
+/// county's word for why.
 pub async fn enrol(
     state: &Folder,
     platform: Arc<dyn Platform>,
     order: EnrolOrder,
-    mut waiting: impl FnMut(Duration),
+    mut waiting: impl FnMut(Duration, &str),
 ) -> Result<Identity, EnrolError> {
     state.prepare()?;
     let _lock = state.lock()?;
@@ -106,21 +107,21 @@ pub async fn enrol(
     let applicant = Applicant { order, clock, platform, request };
     let mut was_pending = false;
     loop {
-        let wait = match applicant.ask().await {
+        let (wait, reason) = match applicant.ask().await {
             Ok((Answer::Approved(approved), trust_domain)) => {
                 let granted = applicant.check(approved, trust_domain, key.public_key_raw());
                 keystore::store(state, &granted.map_err(|refusal| applicant.refused(refusal))?)?;
                 return Ok(keystore::load(state)?);
             }
-            Ok((Answer::Pending(wait), _)) => wait,
+            Ok((Answer::Pending { wait, reason }, _)) => (wait, reason),
             Err(refusal) if was_pending && refusal.patience == Patience::Usual => {
                 tracing::warn!("{refusal}");
-                LOST_WAIT
+                (LOST_WAIT, String::new())
             }
             Err(refusal) => return Err(applicant.refused(refusal)),
         };
         was_pending = true;
-        waiting(wait);
+        waiting(wait, &reason);
         tokio::time::sleep(wait).await;
     }
 }

@@ -20,11 +20,7 @@ use super::{
 };
 use crate::{
     platform::Platform,
-    uplink::{
-        address::Address,
-        connect::Connection,
-        refusal::{Patience, Refusal},
-    },
+    uplink::{address::Address, connect::Connection, refusal::Refusal},
 };
 
 /// A call is answered within this time.
@@ -48,7 +44,11 @@ pub(super) struct Greeting {
 pub(super) enum Answer {
     Approved(Approved),
     /// A person has to look at it; it is asked again after this.
-    Pending(Duration),
+    Pending {
+        wait: Duration,
+        /// The county's short word for why.
+        reason: String,
+    },
 }
 
 impl Answer {
@@ -59,7 +59,7 @@ impl Answer {
             Outcome::Pending(pending) => {
                 let secs = u64::from(pending.retry_after_secs)
                     .clamp(*PENDING_WAIT_SECS.start(), *PENDING_WAIT_SECS.end());
-                Answer::Pending(Duration::from_secs(secs))
+                Answer::Pending { wait: Duration::from_secs(secs), reason: pending.reason }
             }
         })
     }
@@ -118,13 +118,11 @@ fn no_time(controller: &Address) -> Refusal {
     )
 }
 
+/// A controller may be about to exchange its certificate, so it is asked again soon.
 fn unproven(controller: &Address, error: TimeError) -> Refusal {
-    Refusal {
-        patience: Patience::Person,
-        ..Refusal::passing(
-            "time_unproven",
-            format!("the time that the controller {controller} signs is not acceptable: {error}"),
-            "check the controller with `bbt-controller check`",
-        )
-    }
+    Refusal::passing(
+        "time_unproven",
+        format!("the time that the controller {controller} signs is not acceptable: {error}"),
+        "check the controller with `bbt-controller check`",
+    )
 }

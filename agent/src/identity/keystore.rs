@@ -132,9 +132,11 @@ fn identity(
     let (Some(own), Some(root)) = (chain.first(), chain.last()) else {
         return Err(damaged(folder, CHAIN_FILE, "it is empty".to_owned()));
     };
-    let valid_secs = match X509Certificate::from_der(own) {
+    let (valid_secs, named) = match X509Certificate::from_der(own) {
         Ok((_, certificate)) => {
-            (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp())
+            let validity = certificate.validity();
+            let valid_secs = (validity.not_before.timestamp(), validity.not_after.timestamp());
+            (valid_secs, device_uri(&certificate).map(|(_, id)| id))
         }
         Err(error) => return Err(damaged(folder, CHAIN_FILE, error.to_string())),
     };
@@ -142,7 +144,8 @@ fn identity(
         text.parse::<Address>().map_err(|error| damaged(folder, DEVICE_FILE, error.to_string()))
     };
     Ok(Identity {
-        device_id: device.device_id,
+        // The certificate takes another's place in one step, also that of another device.
+        device_id: named.unwrap_or(device.device_id),
         trust_domain: device.trust_domain,
         school_name: device.school_name,
         enrolment_address: address(&device.enrolment_address)?,
@@ -220,6 +223,18 @@ pub(super) fn move_to(
     let mut device = read_device(&folder)?;
     device.agent_addresses = agent_addresses.iter().map(Address::to_string).collect();
     school_name.clone_into(&mut device.school_name);
+    write_device(&folder, &device)
+}
+
+/// Writes down for people which device the certificate names; it is the certificate that counts.
+pub(super) fn name_device(state: &Folder) -> Result<(), IdentityError> {
+    let folder = state.identity();
+    let mut device = read_device(&folder)?;
+    let device_id = load(state)?.device_id;
+    if device.device_id == device_id {
+        return Ok(());
+    }
+    device.device_id = device_id;
     write_device(&folder, &device)
 }
 

@@ -1,5 +1,7 @@
 //! A fresh certificate for a device whose own is no longer taken: it slept too long, or a restore card brought an
 //! old one back. It proves the key of its last certificate on the enrolment listener, where everybody may ask.
+//!
+//! So does a PC that was told that its identity is another's, because the disk was copied: it gets one of its own.
 
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use bbt_proto::{
     enrollment::v1::{Evidence, ReattachRequest},
 };
 use rcgen::{KeyPair, SigningKey};
+use uuid::Uuid;
 
 use super::{
     Identity,
@@ -27,6 +30,8 @@ use crate::{
 /// What a device is given that came back.
 #[derive(Debug)]
 pub(super) struct Reattached {
+    /// Another one than before, if the old one was of another PC.
+    pub(super) device_id: Uuid,
     pub(super) chain: Vec<Vec<u8>>,
     /// Much may have moved since it was last here.
     pub(super) agent_addresses: Vec<Address>,
@@ -39,7 +44,7 @@ pub(super) async fn reattach(
     identity: &Identity,
     certificate_request: Vec<u8>,
     public_key: &[u8],
-    evidence: Vec<Evidence>,
+    (evidence, run_id): (Vec<Evidence>, [u8; 16]),
     platform: &dyn Platform,
     clock: &Arc<Clock>,
 ) -> Result<Reattached, Refusal> {
@@ -55,26 +60,23 @@ pub(super) async fn reattach(
         signature: signature.map_err(|error| unusable_key(&error))?,
         evidence,
         agent_version: VERSION.to_owned(),
+        run_id: run_id.to_vec(),
     };
     let answer = greeting.client.reattach(hello::timed(question)).await;
     let answer = answer.map_err(|status| Refusal::of_status(controller, &status))?;
     let broken = |what| Refusal::broken(controller, what);
     let approved = match Answer::of(answer.into_inner()) {
         Some(Answer::Approved(approved)) => approved,
-        Some(Answer::Pending(wait)) => return Err(pending(controller, wait)),
+        Some(Answer::Pending { wait, .. }) => return Err(pending(controller, wait)),
         None => return Err(broken("answered neither yes nor wait")),
     };
-    if approved.device_id != identity.device_id.as_bytes() {
-        return Err(broken("gave the identity of another device"));
-    }
-    let expected = Expected {
-        root: identity.root,
-        trust_domain: &identity.trust_domain,
-        device_id: identity.device_id,
-        public_key,
-    };
+    let device_id =
+        Uuid::from_slice(&approved.device_id).map_err(|_| broken("gave a device id that is not 16 bytes"))?;
+    let expected =
+        Expected { root: identity.root, trust_domain: &identity.trust_domain, device_id, public_key };
     expected.check(&approved.certificate_chain).map_err(broken)?;
     Ok(Reattached {
+        device_id,
         agent_addresses: certificate::addresses(&approved.agent_addresses).map_err(broken)?,
         chain: approved.certificate_chain,
         school_name: approved.school_name,

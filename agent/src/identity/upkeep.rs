@@ -25,6 +25,7 @@ use crate::{
         Link, Phase,
         backoff::{self, Backoff},
         refusal::{Patience, Refusal},
+        session::OF_ANOTHER,
     },
 };
 
@@ -89,20 +90,25 @@ pub struct Upkeep {
     platform: Arc<dyn Platform>,
     clock: Arc<Clock>,
     evidence: Vec<Evidence>,
+    run_id: [u8; 16],
     credentials: watch::Sender<Arc<Credentials>>,
     standing: watch::Sender<Standing>,
     has_next: bool,
+    /// The county said that the identity is another PC's, and no stream was opened since: a line that broke in between
+    /// changes nothing about that.
+    is_of_another: bool,
     backoff: Backoff,
     resting_until: Instant,
 }
 
 impl Upkeep {
-    /// For the credentials that a start begins with. `evidence` is what the machine is recognised by.
+    /// For the credentials that a start begins with. `evidence` is what the machine is recognised by, `run_id` names
+    /// the start.
     pub fn new(
         state: &Folder,
         platform: Arc<dyn Platform>,
         clock: Arc<Clock>,
-        evidence: Vec<Evidence>,
+        (evidence, run_id): (Vec<Evidence>, [u8; 16]),
         credentials: Credentials,
     ) -> Upkeep {
         let standing = Standing::of(&credentials.identity);
@@ -111,9 +117,11 @@ impl Upkeep {
             platform,
             clock,
             evidence,
+            run_id,
             credentials: watch::Sender::new(Arc::new(credentials)),
             standing: watch::Sender::new(standing),
             has_next: next::is_whole(state),
+            is_of_another: false,
             backoff: Backoff::default(),
             resting_until: Instant::now(),
         }
@@ -145,6 +153,11 @@ impl Upkeep {
 
     /// Does what is needed now, if it is time for it; returns how long there is nothing to do.
     pub(super) async fn look(&mut self, link: &Link) -> Duration {
+        match (&link.phase, &link.refusal) {
+            (Phase::Connected { .. }, _) => self.is_of_another = false,
+            (_, Some(refusal)) if refusal.code == OF_ANOTHER => self.is_of_another = true,
+            _ => {}
+        }
         let Some(need) = self.need(link) else {
             if matches!(link.phase, Phase::Connected { .. }) {
                 self.backoff.succeeded();
@@ -182,6 +195,7 @@ impl Upkeep {
         } else if self.has_next {
             Some(Need::Proof)
         } else if matches!(refused, "certificate_expired" | "certificate_superseded")
+            || self.is_of_another
             || is_past(standing.valid_until_micros)
         {
             Some(Need::Reattachment)
@@ -219,8 +233,11 @@ impl Upkeep {
     /// Steps 1 and 2 of [`next`], by proof of the old key.
     async fn reattach(&mut self, identity: &Identity) -> Result<(), Refusal> {
         let (request, public_key) = self.request()?;
-        let (platform, evidence) = (self.platform.as_ref(), self.evidence.clone());
-        let given = reattach(identity, request, &public_key, evidence, platform, &self.clock).await?;
+        let (platform, shown) = (self.platform.as_ref(), (self.evidence.clone(), self.run_id));
+        let given = reattach(identity, request, &public_key, shown, platform, &self.clock).await?;
+        if given.device_id != identity.device_id {
+            tracing::info!(device.id = %given.device_id, "the county gave this PC an identity of its own");
+        }
         keystore::move_to(&self.state, &given.agent_addresses, &given.school_name).map_err(of_disk)?;
         self.keep(&given.chain)
     }
@@ -256,6 +273,7 @@ impl Upkeep {
         self.standing.send_replace(Standing::of(&proved.identity));
         self.credentials.send_replace(Arc::new(proved));
         next::promote(&self.state).map_err(of_disk)?;
+        keystore::name_device(&self.state).map_err(of_disk)?;
         self.has_next = false;
         tracing::info!(
             until = self.standing.borrow().valid_until_micros / 1_000_000,

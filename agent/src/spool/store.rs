@@ -40,6 +40,8 @@ pub struct Spool {
     /// Drops from memory, not on disk yet.
     untold: Gaps,
     under_way: HashSet<FrameKey>,
+    /// What the controller decided while the disk refused to note it; still under way.
+    unnoted: Vec<(FrameKey, Fate)>,
     contact: Contact,
     trouble: Option<Trouble>,
     set_aside: Option<String>,
@@ -72,6 +74,7 @@ impl Spool {
             waiting: VecDeque::new(),
             untold: Gaps::default(),
             under_way: HashSet::new(),
+            unnoted: Vec::new(),
             contact: Contact::default(),
             trouble: None,
             set_aside: None,
@@ -101,11 +104,16 @@ impl Spool {
 
     /// How long the next [`Spool::commit`] may wait for company; none when nothing waits.
     pub fn commit_within(&self, now: &Stamp) -> Option<Duration> {
-        let oldest = self.waiting.front()?;
+        if self.waiting.is_empty() && self.unnoted.is_empty() {
+            return None;
+        }
         if let Some(trouble) = &self.trouble {
             let micros = trouble.retry_mono_micros.saturating_sub(now.mono_micros);
             return Some(Duration::from_micros(micros.max(0) as u64));
         }
+        let Some(oldest) = self.waiting.front().filter(|_| self.unnoted.is_empty()) else {
+            return Some(Duration::ZERO);
+        };
         let at_once = self.waiting.len() >= HISTORY_COMMIT_FRAMES
             || self.waiting.iter().any(|row| row.class != Class::History);
         if at_once {
@@ -117,6 +125,9 @@ impl Spool {
 
     /// Brings to disk what waits, and applies the limits.
     pub fn commit(&mut self, now: &Stamp) {
+        if !self.unnoted.is_empty() && !self.rests(now) {
+            self.decide(&[], None, now);
+        }
         let Some((waiting, untold)) = self.take_waiting(now) else { return };
         self.undated |= waiting.iter().any(|row| row.guarded_micros == UNDATED);
         let written = self.write(now, "cannot write to", |work| {
@@ -141,9 +152,7 @@ impl Spool {
         max_bytes: usize,
         now: &Stamp,
     ) -> Vec<(FrameKey, wire::Frame)> {
-        let resting =
-            self.trouble.as_ref().is_some_and(|trouble| now.mono_micros < trouble.retry_mono_micros);
-        if self.database.is_none() && !resting {
+        if self.database.is_none() && !self.rests(now) {
             self.reopen(now);
         }
         self.tell_gaps(now);
@@ -159,7 +168,11 @@ impl Spool {
 
     /// Applies what the controller decided. Frames that were not under way are left alone.
     pub fn decide(&mut self, decided: &[(FrameKey, Fate)], signed_micros: Option<i64>, now: &Stamp) {
-        let mut decided: Vec<_> = decided.iter().filter(|(key, _)| self.under_way.contains(key)).collect();
+        let mut decided: Vec<_> = std::mem::take(&mut self.unnoted)
+            .into_iter()
+            .chain(decided.iter().copied())
+            .filter(|(key, _)| self.under_way.contains(key))
+            .collect();
         let kept = decided.iter().any(|(_, fate)| *fate == Fate::Keep);
         // What still waits in memory was sent from there because the disk refuses: it ends there.
         decided.retain(|(key, fate)| {
@@ -200,11 +213,14 @@ impl Spool {
             }
             db::contact_store(work.db, &contact)
         });
-        // Undecided on disk after all: they stay under way here and are sent again on a later stream.
-        if written.is_some() {
-            for (key, _) in decided {
-                self.under_way.remove(key);
+        match written {
+            Some(()) => {
+                for (key, _) in &decided {
+                    self.under_way.remove(key);
+                }
             }
+            // Noted with the next commit, or else sent again on a later stream.
+            None => self.unnoted = decided,
         }
         self.contact = contact;
     }
@@ -212,6 +228,7 @@ impl Spool {
     /// The stream is gone: nothing is under way any more.
     pub fn release(&mut self) {
         self.under_way.clear();
+        self.unnoted.clear();
     }
 
     /// The controller introduced itself. A new incarnation gets everything again that is still kept.
@@ -260,12 +277,17 @@ impl Spool {
         }
     }
 
+    /// Whether the disk refused and is left alone for a while.
+    fn rests(&self, now: &Stamp) -> bool {
+        self.trouble.as_ref().is_some_and(|trouble| now.mono_micros < trouble.retry_mono_micros)
+    }
+
     /// Takes what waits, unless nothing does or the disk is being left alone.
     fn take_waiting(&mut self, now: &Stamp) -> Option<(VecDeque<Row>, Gaps)> {
         if self.waiting.is_empty() && self.untold.dropped() == 0 {
             return None;
         }
-        if self.trouble.as_ref().is_some_and(|trouble| now.mono_micros < trouble.retry_mono_micros) {
+        if self.rests(now) {
             return None;
         }
         Some((std::mem::take(&mut self.waiting), std::mem::take(&mut self.untold)))

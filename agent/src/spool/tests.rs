@@ -453,6 +453,30 @@ fn without_a_disk_frames_wait_in_memory_and_are_sent_from_there() {
 }
 
 #[test]
+fn an_answer_that_the_disk_did_not_take_is_noted_when_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    spool.append(draft(Class::State, 10), &at(0)).unwrap();
+    spool.commit(&at(0));
+    assert_eq!(seqs(&batch(&mut spool, &at(0))), [1]);
+
+    let other = rusqlite::Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    spool.decide(&[(key(1), Fate::Keep)], None, &at(1));
+    assert!(spool.summary().trouble.is_some());
+    other.execute_batch("ROLLBACK").unwrap();
+
+    let wait = spool.commit_within(&at(1)).unwrap();
+    assert!(!wait.is_zero(), "the disk is left alone for a while");
+    let later = at(1 + wait.as_secs() as i64);
+    assert_eq!(spool.commit_within(&later), Some(Duration::ZERO));
+    spool.commit(&later);
+    let summary = spool.summary();
+    assert_eq!((summary.backlog_total().frames, summary.kept.frames, summary.trouble), (0, 1, None));
+    assert_eq!(spool.commit_within(&later), None);
+}
+
+#[test]
 fn memory_is_bounded_while_there_is_no_disk() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("gone");

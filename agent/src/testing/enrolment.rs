@@ -154,9 +154,10 @@ impl Controller {
     fn approved(&self, seen: &mut Seen, key: &RequestedKey) -> enrollment::EnrollResponse {
         let agents =
             seen.agents.map_or_else(|| "county.example:7443".to_owned(), |agents| agents.to_string());
+        let device = seen.sibling.unwrap_or(DEVICE);
         let approved = enrollment::Approved {
-            device_id: DEVICE.into_bytes().to_vec(),
-            certificate_chain: self.county.issue_device(DEVICE, key, seen.now_micros),
+            device_id: device.into_bytes().to_vec(),
+            certificate_chain: self.county.issue_device(device, key, seen.now_micros),
             agent_addresses: vec![agents],
             trust_domain: TRUST_DOMAIN.to_owned(),
             school_name: "第一小学".to_owned(),
@@ -167,7 +168,7 @@ impl Controller {
 }
 
 fn pending() -> enrollment::EnrollResponse {
-    let pending = enrollment::Pending { retry_after_secs: 1 };
+    let pending = enrollment::Pending { retry_after_secs: 1, reason: "known".to_owned() };
     enrollment::EnrollResponse { outcome: Some(enrollment::enroll_response::Outcome::Pending(pending)) }
 }
 

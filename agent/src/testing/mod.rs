@@ -29,6 +29,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Code, Request, Response, Status, Streaming};
+use uuid::Uuid;
 
 pub(crate) use self::county::County;
 use self::listener::ServerStream;
@@ -96,6 +97,12 @@ pub(crate) struct Seen {
     pub(crate) revoked: bool,
     /// Public key of the certificate that was confirmed last; all before it are superseded.
     pub(crate) in_force: Option<Vec<u8>>,
+    /// The identity of its own that the device is given; under another one it is told to ask for it.
+    pub(crate) sibling: Option<Uuid>,
+    /// The state canary told at each greeting.
+    pub(crate) canary: u64,
+    /// Those that the device said to have kept.
+    pub(crate) canaries_kept: Vec<u64>,
 }
 
 /// A greeting that must not be believed.
@@ -266,7 +273,7 @@ async fn enrolled_by(enrolment: &Controller, root: Fingerprint) -> (Folder, Temp
         host_name: "classroom".to_owned(),
     };
     let platform = Arc::new(FakePlatform::new(Roots::under(Path::new("/nowhere")), 1));
-    enrol(&state, platform, order, |_| ()).await.unwrap();
+    enrol(&state, platform, order, |_, _| ()).await.unwrap();
     (state, temp)
 }
 
@@ -300,8 +307,20 @@ impl ReportService for Controller {
             while let Some(Ok(request)) = requests.next().await {
                 let body = match request.body {
                     Some(stream_request::Body::Open(open)) => {
-                        controller.seen().opens.push(open);
+                        let (canary, identity) = {
+                            let mut seen = controller.seen();
+                            let sibling = seen.sibling.map(Uuid::into_bytes);
+                            let is_clone =
+                                sibling.is_some_and(|sibling| sibling.as_slice() != open.device_id);
+                            seen.opens.push(open);
+                            (
+                                seen.canary,
+                                if is_clone { wire::Identity::Rekey } else { wire::Identity::Unspecified },
+                            )
+                        };
                         stream_response::Body::Welcome(wire::Welcome {
+                            canary,
+                            identity: identity.into(),
                             incarnation: vec![1; 16],
                             time: Some(controller.signed_time()),
                             signer_chain: controller.signer.0.clone(),
@@ -315,6 +334,10 @@ impl ReportService for Controller {
                             return;
                         }
                     },
+                    Some(stream_request::Body::CanaryKept(kept)) => {
+                        controller.seen().canaries_kept.push(kept.number);
+                        continue;
+                    }
                     Some(stream_request::Body::ConfigOutcome(_)) | None => continue,
                 };
                 down.send(Ok(wire::StreamResponse { body: Some(body) })).await.ok();

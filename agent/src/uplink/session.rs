@@ -20,9 +20,10 @@ use super::{
     address::Address,
     batch::{Room, Window},
     connect::Connection,
-    refusal::Refusal,
+    refusal::{Patience, Refusal},
 };
 use crate::{
+    canary::Canary,
     identity::{
         clock::{Clock, TimeSigner},
         upkeep::Credentials,
@@ -56,6 +57,8 @@ pub struct Setting {
     pub evidence: Vec<Evidence>,
     /// Of this program.
     pub agent_version: &'static str,
+    /// Tells the county whether this disk falls back.
+    pub canary: Canary,
     /// Where the full state is had.
     pub full_state: mpsc::Sender<FullStateRequest>,
 }
@@ -105,6 +108,15 @@ pub async fn run(
             Refusal::passing("silent", format!("the controller {address} {what}"), WAIT)
         }
         (Ended::Broken(what), None) => Refusal::broken(address, what),
+        // An own identity comes by another way, and then the next attempt is made at once.
+        (Ended::OfAnother, None) => Refusal {
+            patience: Patience::Person,
+            ..Refusal::passing(
+                OF_ANOTHER,
+                "this PC has the identity of another one, whose disk was copied to it",
+                "the agent asks for an identity of its own, which somebody of the county has to approve; reports are kept here",
+            )
+        },
         (Ended::Spool(error), None) => {
             Refusal::passing("spool_stopped", error.to_string(), "restart the agent")
         }
@@ -114,6 +126,9 @@ pub async fn run(
     End { refusal, progress, connected: true }
 }
 
+/// The refusal after which a key of its own is asked for.
+pub const OF_ANOTHER: &str = "identity_of_another";
+
 const WAIT: &str = "the agent tries again by itself";
 
 enum Ended {
@@ -121,6 +136,7 @@ enum Ended {
     Closed,
     Silent(&'static str),
     Broken(&'static str),
+    OfAnother,
     Spool(SpoolError),
 }
 
@@ -186,6 +202,7 @@ async fn open(
         config_revision: 0,
         backlog_frames: backlog.frames,
         backlog_bytes: backlog.bytes,
+        canary: setting.canary.number(),
     };
     send(&up, stream_request::Body::Open(greeting)).await?;
     let mut client = ReportServiceClient::new(connection.channel.clone())
@@ -201,6 +218,10 @@ async fn open(
     let Some(stream_response::Body::Welcome(welcome)) = welcome.and_then(|response| response.body) else {
         return Err(Ended::Broken("did not begin with a welcome"));
     };
+    if welcome.identity() == wire::Identity::Rekey {
+        return Err(Ended::OfAnother);
+    }
+    keep_canary(setting, &up, welcome.canary).await?;
     let identity = &credentials.identity;
     let signer = TimeSigner::from_chain(&welcome.signer_chain, &identity.root, &identity.trust_domain)
         .inspect_err(|error| tracing::warn!("the controller's signed time is not used: {error}"))
@@ -211,6 +232,24 @@ async fn open(
     setting.spool.welcomed(welcome.incarnation, welcome.contact_window_secs, signed_micros).await?;
     open.first = full_state(setting).await;
     Ok(open)
+}
+
+/// Keeps the number and says so. If the disk does not take it, the county hears nothing and thinks nothing.
+async fn keep_canary(
+    setting: &Setting,
+    up: &mpsc::Sender<wire::StreamRequest>,
+    number: u64,
+) -> Result<(), Ended> {
+    if number == 0 {
+        return Ok(());
+    }
+    match setting.canary.keep(number) {
+        Ok(()) => send(up, stream_request::Body::CanaryKept(wire::CanaryKept { number })).await,
+        Err(error) => {
+            tracing::warn!("the state canary was not kept: {error}");
+            Ok(())
+        }
+    }
 }
 
 /// The number of the frame that opens the stream; none if the agent is about to stop.

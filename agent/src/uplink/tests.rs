@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, watch};
 use super::*;
 use crate::{
     VERSION,
+    canary::Canary,
+    folder::Folder,
     identity::{Identity, clock::Clock},
     platform::{Roots, fake::FakePlatform},
     spool::{Amount, Class, Draft, Handle, Limits, Origin},
@@ -49,6 +51,7 @@ impl Device {
             origin,
             evidence: Vec::new(),
             agent_version: VERSION,
+            canary: Canary::load(&Folder::at(folder.path())),
             full_state,
         };
         let credentials = Arc::new(Credentials::new(identity, &clock).unwrap());

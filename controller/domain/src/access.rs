@@ -75,6 +75,8 @@ pub enum Act {
     TokenCreate,
     /// Revoke devices and take that back.
     DeviceRevoke,
+    /// Say which device a PC is, mark devices as stolen, retired, frozen.
+    DeviceApprove,
     /// Present a token and be recorded as a device.
     DeviceEnroll,
     /// Get a certificate signed: by a token, or by an earlier certificate of one's own.
@@ -154,6 +156,7 @@ pub fn may(actor: &Actor, act: Act) -> bool {
                 | Act::SchoolWrite
                 | Act::TokenCreate
                 | Act::DeviceRevoke
+                | Act::DeviceApprove
                 | Act::AuditRead
                 | Act::UserWrite
                 | Act::SessionUse

@@ -69,6 +69,8 @@ ids! {
     RunId = "run";
     /// One start of an operating system.
     BootId = "boot";
+    /// One PC of which a person has to say which device it is.
+    AdmissionId = "request";
     /// One school.
     SchoolId = "school";
     /// One enrolment token (the record, not the secret).

@@ -1,6 +1,5 @@
-//! `status`, `school`, `token`, `device`: ask, and print what comes.
+//! `status`, `school`, `token`: ask, and print what comes.
 
-use bbt_domain::identity::Standing;
 use clap::Subcommand;
 use serde_json::{Value as Json, json};
 
@@ -44,34 +43,6 @@ pub(super) enum Token {
         #[command(flatten)]
         output: Output,
     },
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Device {
-    /// List devices.
-    List(Output),
-    /// Everything known of one device.
-    Show {
-        /// The device.
-        id: String,
-        #[command(flatten)]
-        output: Output,
-    },
-    /// Take a device's access away: it is cut off within seconds and cannot come back.
-    Revoke(Stand),
-    /// Give a device its access back.
-    Unrevoke(Stand),
-}
-
-#[derive(Debug, clap::Args)]
-pub(super) struct Stand {
-    /// The device.
-    id: String,
-    /// Why, for the audit.
-    #[arg(long, default_value = "")]
-    reason: String,
-    #[command(flatten)]
-    output: Output,
 }
 
 pub(super) async fn status(folder: &DataFolder, output: Output) -> Result<(), Failure> {
@@ -139,50 +110,6 @@ impl Token {
             text("token"),
             text("ca_sha256")
         );
-        Ok(())
-    }
-}
-
-impl Device {
-    pub(super) async fn run(self, folder: &DataFolder) -> Result<(), Failure> {
-        match self {
-            Self::List(output) => {
-                let devices = ask_all(folder, |after| Operation::DeviceList { after }).await?;
-                let columns = [
-                    ("ID", "id"),
-                    ("SCHOOL", "school_name"),
-                    ("STANDING", "standing"),
-                    ("HOST", "host_name"),
-                    ("PROCESSOR", "processor"),
-                    ("MEMORY", "memory_bytes"),
-                    ("LAST REPORT", "last_report_at"),
-                ];
-                let empty = "no devices yet: bbt-controller token create --school CODE";
-                print_list(&devices, &columns, output, empty)
-            }
-            Self::Show { id, output } => {
-                let device = ask(folder, Operation::DeviceShow { id }).await?;
-                if output.json {
-                    return print_json(&device);
-                }
-                print_tree(&device, 0);
-                Ok(())
-            }
-            Self::Revoke(stand) => stand.run(folder, Standing::Revoked).await,
-            Self::Unrevoke(stand) => stand.run(folder, Standing::Active).await,
-        }
-    }
-}
-
-impl Stand {
-    async fn run(self, folder: &DataFolder, standing: Standing) -> Result<(), Failure> {
-        let operation = Operation::DeviceStand { id: self.id, standing, reason: self.reason };
-        let answer = ask(folder, operation).await?;
-        if self.output.json {
-            return print_json(&answer);
-        }
-        let already = if answer["changed"] == json!(true) { "" } else { " already" };
-        println!("device {} is {}{already}", cell("", &answer["id"]), cell("", &answer["standing"]));
         Ok(())
     }
 }

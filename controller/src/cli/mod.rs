@@ -7,6 +7,7 @@
 mod ask;
 mod backup;
 mod check;
+mod devices;
 mod init;
 mod keys;
 mod ledger;
@@ -59,7 +60,7 @@ enum Command {
     Token(lists::Token),
     /// Devices.
     #[command(subcommand)]
-    Device(lists::Device),
+    Device(devices::Device),
     /// Rooms.
     #[command(subcommand)]
     Room(work::Room),

@@ -13,6 +13,7 @@ use bbt_domain::{
     usage::slots::{Seconds, Slot},
 };
 use bbt_proto::{enrollment::v1 as enrollment, report::v1 as wire};
+use bbt_store::reports::CLONE_REASON;
 use bytes::Bytes;
 use prost::Message;
 
@@ -63,6 +64,13 @@ pub fn report(index: usize, frame: wire::Frame) -> Result<Report, BrokenFrame> {
         mono_micros: frame.mono_micros,
         body: body(kind, &frame.body),
     })
+}
+
+/// The same of a clone: its bytes are kept as they came.
+pub fn report_apart(index: usize, frame: wire::Frame) -> Result<Report, BrokenFrame> {
+    let bytes = frame.body.to_vec();
+    let body = Body::Unreadable { reason: CLONE_REASON.to_owned(), bytes };
+    Ok(Report { body, ..report(index, frame)? })
 }
 
 /// The class by which a batch gets room.

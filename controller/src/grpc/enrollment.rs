@@ -2,28 +2,36 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use bbt_domain::{access::Actor, ids::DeviceId, text::clean};
+use bbt_domain::{
+    access::Actor,
+    ids::{AdmissionId, DeviceId},
+    text::{NAME_CHARS, clean},
+};
 use bbt_proto::{
     PROTOCOL_REVISION,
     enrollment::v1::{
-        Approved, EnrollRequest, EnrollResponse, HelloRequest, HelloResponse, ReattachRequest,
+        Approved, EnrollRequest, EnrollResponse, HelloRequest, HelloResponse, Pending, ReattachRequest,
         enroll_response::Outcome, enrollment_service_server::EnrollmentService,
     },
 };
-use bbt_store::enrollment::{Enrolled, Enrolling, TokenRefusal, device_enroll};
+use bbt_store::{
+    Tx,
+    enrollment::{Admitted, Enrolled, Enrolling, TokenRefusal, Waiting, device_enroll},
+};
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert,
+    convert, crowded,
     gate::{Gate, Pace},
     issuing::{Issuing, internal, unavailable},
     nonces::Nonces,
     peer_of,
-    reattachment::Reattachment,
-    refusal, revoked, too_new,
+    reattachment::{Back, Reattachment},
+    refusal, revoked, too_new, turned_away,
 };
 use crate::{
     context::Context,
+    ingest::sessions::Sessions,
     listen::{
         refusals::{Cause, Refusals},
         tls::DeviceVerifier,
@@ -38,6 +46,9 @@ const CALLER_NONCE: std::ops::RangeInclusive<usize> = 16..=32;
 const PACE: Pace = Pace { cost: 1, per_sec: 5, burst: 120 };
 /// Enrolments at once; each costs a signature and two commits.
 const AT_ONCE: usize = 32;
+/// A PC that waits for a person asks again after this long: about as long as people look at a screen for news, and
+/// so seldom that a computer room full of them is no load.
+const PENDING_RETRY_SECS: u32 = 15;
 /// Longest token looked at.
 const TOKEN_CHARS: usize = 128;
 
@@ -51,17 +62,19 @@ pub struct Enrollment {
     nonces: Nonces,
     gate: Gate<IpAddr>,
     reattachment: Reattachment,
+    sessions: Arc<Sessions>,
 }
 
 impl Enrollment {
-    /// `agent_addresses` are HOST:PORT of the devices' port as devices see it; `verifier` and `denylist` are those of
-    /// that port.
+    /// `agent_addresses` are HOST:PORT of the devices' port as devices see it; `verifier`, `denylist` and
+    /// `sessions` are those of that port.
     pub fn new(
         context: Arc<Context>,
         issuing: Issuing,
         signer: SharedSigner,
         refusals: Arc<Refusals>,
         (verifier, denylist): (Arc<DeviceVerifier>, Arc<Denylist>),
+        sessions: Arc<Sessions>,
         agent_addresses: Vec<String>,
     ) -> Self {
         let reattachment = Reattachment::new(
@@ -70,6 +83,7 @@ impl Enrollment {
             verifier,
             denylist,
             Arc::clone(&refusals),
+            Arc::clone(&sessions),
         );
         Self {
             context,
@@ -80,6 +94,7 @@ impl Enrollment {
             nonces: Nonces::default(),
             gate: Gate::new("enrolments", PACE, AT_ONCE),
             reattachment,
+            sessions,
         }
     }
 
@@ -111,12 +126,19 @@ impl Enrollment {
             set: self.context.new_set().map_err(internal)?,
             certificate: draft.certificate.clone(),
             evidence: convert::evidence(&request.evidence),
+            admission: AdmissionId::from_bytes(self.context.new_id()),
+            host_name: clean(&request.host_name, NAME_CHARS),
+            agent_version: clean(&request.agent_version, NAME_CHARS),
             peer: peer.to_string(),
         };
-        let recorded =
-            self.context.store.write(move |tx| device_enroll(tx, &Actor::Anonymous, &enrolling, now)).await;
+        let sessions = Arc::clone(&self.sessions);
+        let enroll = move |tx: &mut Tx<'_>| {
+            device_enroll(tx, &Actor::Anonymous, &enrolling, &|device| sessions.is_open(device), now)
+        };
+        let recorded = self.context.store.write(enroll).await;
         let Enrolled { device, school_name } = match recorded.map_err(unavailable)? {
-            Ok(enrolled) => enrolled,
+            Ok(Admitted::Device(enrolled)) => enrolled,
+            Ok(Admitted::Waiting(waiting)) => return Ok(pending(waiting)),
             Err(cause) => {
                 let (cause, about, message) = token_refusal(cause);
                 return Err(refuse(cause, about, message));
@@ -144,6 +166,18 @@ impl Enrollment {
     }
 }
 
+/// The answer to a PC that waits for a person.
+fn pending(waiting: Waiting) -> EnrollResponse {
+    let reason = match waiting {
+        Waiting::Known(_) => "known",
+        Waiting::Likely(_) => "likely",
+        Waiting::Clone(_) => "clone",
+    };
+    tracing::info!(?waiting, "a PC waits for somebody to say which device it is");
+    let pending = Pending { retry_after_secs: PENDING_RETRY_SECS, reason: reason.to_owned() };
+    EnrollResponse { outcome: Some(Outcome::Pending(pending)) }
+}
+
 fn token_refusal(refusal: TokenRefusal) -> (Cause, Option<String>, String) {
     let create = "ask the county for a new one (bbt-controller token create)";
     match refusal {
@@ -158,6 +192,8 @@ fn token_refusal(refusal: TokenRefusal) -> (Cause, Option<String>, String) {
         TokenRefusal::Expired(at) => {
             (Cause::TokenExpired, None, format!("this token expired at {at}: {create}"))
         }
+        TokenRefusal::Refused => (Cause::Refused, None, turned_away()),
+        TokenRefusal::Crowded => (Cause::TooManyWaiting, None, crowded()),
         TokenRefusal::Revoked(device) => (Cause::Revoked, Some(format!("device:{device}")), revoked(device)),
     }
 }
@@ -196,6 +232,9 @@ impl EnrollmentService for Enrollment {
         let peer = peer_of(&request)?;
         self.reattachment.slow_down(peer)?;
         let back = self.reattachment.reattach(&request.into_inner(), &self.nonces, peer).await?;
-        Ok(Response::new(self.approved(back.device, back.certificate_chain, back.school_name)))
+        Ok(Response::new(match back {
+            Back::Device(back) => self.approved(back.device, back.certificate_chain, back.school_name),
+            Back::Waiting(waiting) => pending(waiting),
+        }))
     }
 }

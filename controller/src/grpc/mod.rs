@@ -29,6 +29,7 @@ pub(crate) fn refusal(cause: Cause, message: impl Into<String>) -> Status {
         Cause::RequestInvalid | Cause::NonceUnknown => Code::InvalidArgument,
         Cause::ControllerTooOld => Code::FailedPrecondition,
         Cause::ClockGuard => Code::Unavailable,
+        Cause::TooManyWaiting => Code::ResourceExhausted,
         _ => Code::PermissionDenied,
     };
     let mut status = Status::new(code, message);
@@ -51,7 +52,17 @@ fn certificate_refusal(device: DeviceId, refusal: CertificateRefusal) -> (Cause,
             Cause::CertificateUnknown,
             format!("this certificate is not on record for device {device}: re-attach, or enrol it anew"),
         ),
+        CertificateRefusal::Refused => (Cause::Refused, turned_away()),
+        CertificateRefusal::Crowded => (Cause::TooManyWaiting, crowded()),
     }
+}
+
+fn turned_away() -> String {
+    "somebody of the county looked at this PC and turned it away: ask them to take that back".to_owned()
+}
+
+fn crowded() -> String {
+    "too many PCs of this school wait for somebody of the county to look at them: come again later".to_owned()
 }
 
 fn revoked(device: DeviceId) -> String {

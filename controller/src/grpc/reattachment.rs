@@ -7,21 +7,30 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use bbt_domain::{access::Actor, ids::DeviceId, text::clean};
+use bbt_domain::{
+    access::Actor,
+    ids::{AdmissionId, DeviceId, RunId},
+    text::{NAME_CHARS, clean},
+};
 use bbt_proto::{PROTOCOL_REVISION, enrollment::v1::ReattachRequest};
-use bbt_store::certificates::{CertificateRefusal, Reattaching, certificate_reattach};
+use bbt_store::{
+    Tx,
+    certificates::{CertificateRefusal, Reattaching, certificate_reattach},
+    enrollment::{Admitted, Enrolled, Waiting},
+};
 use rustls_pki_types::CertificateDer;
 use tonic::Status;
 
 use super::{
     certificate_refusal, convert,
     gate::{Gate, Pace},
-    issuing::{Issuing, unavailable},
+    issuing::{Issuing, internal, unavailable},
     nonces::Nonces,
     refusal, too_new,
 };
 use crate::{
     context::Context,
+    ingest::sessions::Sessions,
     listen::{
         DevicePeer,
         refusals::{Cause, Refusals},
@@ -47,6 +56,15 @@ pub(super) struct Reattachment {
     denylist: Arc<Denylist>,
     refusals: Arc<Refusals>,
     gate: Gate<IpAddr>,
+    sessions: Arc<Sessions>,
+}
+
+/// What became of a call.
+pub(super) enum Back {
+    /// A device has a certificate: the one whose key was proved, or a sibling whose disk was copied from it.
+    Device(Reattached),
+    /// A person has to look at it first.
+    Waiting(Waiting),
 }
 
 /// A device that was taken back.
@@ -72,9 +90,10 @@ impl Reattachment {
         verifier: Arc<DeviceVerifier>,
         denylist: Arc<Denylist>,
         refusals: Arc<Refusals>,
+        sessions: Arc<Sessions>,
     ) -> Self {
         let gate = Gate::new("re-attachments", PACE, AT_ONCE);
-        Self { context, issuing, verifier, denylist, refusals, gate }
+        Self { context, issuing, verifier, denylist, refusals, gate, sessions }
     }
 
     /// Refuses an address that comes too fast.
@@ -88,7 +107,7 @@ impl Reattachment {
         request: &ReattachRequest,
         nonces: &Nonces,
         peer: IpAddr,
-    ) -> Result<Reattached, Status> {
+    ) -> Result<Back, Status> {
         let _turn = self.gate.turn()?;
         let now = self.issuing.date()?;
         if !nonces.take(&request.nonce, now) {
@@ -104,18 +123,30 @@ impl Reattachment {
             key_sha256: key.sha256(),
             certificate: draft.certificate.clone(),
             evidence: convert::evidence(&request.evidence),
+            run: RunId::from_slice(&request.run_id).ok(),
+            device: DeviceId::from_bytes(self.context.new_id()),
+            set: self.context.new_set().map_err(internal)?,
+            admission: AdmissionId::from_bytes(self.context.new_id()),
+            agent_version: clean(&request.agent_version, NAME_CHARS),
             peer: peer.to_string(),
         };
         let actor = Actor::Device(device);
         let asked = actor.clone();
-        let recorded =
-            self.context.store.write(move |tx| certificate_reattach(tx, &asked, &reattaching, now)).await;
-        let school_name =
+        let sessions = Arc::clone(&self.sessions);
+        let reattach = move |tx: &mut Tx<'_>| {
+            certificate_reattach(tx, &asked, &reattaching, &|device| sessions.is_open(device), now)
+        };
+        let recorded = self.context.store.write(reattach).await;
+        let admitted =
             recorded.map_err(unavailable)?.map_err(|why| self.refuse_certificate(peer, device, why))?;
+        let Enrolled { device, school_name } = match admitted {
+            Admitted::Device(enrolled) => enrolled,
+            Admitted::Waiting(waiting) => return Ok(Back::Waiting(waiting)),
+        };
         let certificate_chain = self.issuing.sign(actor, device, &key, &draft).await?;
         let agent = clean(&request.agent_version, 64);
         tracing::info!(%device, %peer, agent, "a device was re-attached");
-        Ok(Reattached { device, certificate_chain, school_name })
+        Ok(Back::Device(Reattached { device, certificate_chain, school_name }))
     }
 
     /// What can be told without the store. The order is that of trust: nothing that a certificate says is believed

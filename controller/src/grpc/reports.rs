@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bbt_domain::{
-    ids::{BootId, DeviceId, RunId, SchoolId},
+    ids::{AdmissionId, BootId, DeviceId, RunId},
     report::Contact,
     text::clean,
     time::UtcMicros,
@@ -15,11 +15,14 @@ use bbt_domain::{
 use bbt_proto::{
     PROTOCOL_REVISION,
     report::v1::{
-        Batch, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
+        Batch, Identity, Open, StreamRequest, StreamResponse, Welcome, report_service_server::ReportService,
         stream_request, stream_response,
     },
 };
-use bbt_store::{StoreError, reports::Opening};
+use bbt_store::{
+    StoreError,
+    reports::{Opening, Started, Whose},
+};
 use prost::Message;
 use tokio::{
     sync::{mpsc, watch},
@@ -30,7 +33,11 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{MESSAGE_BYTES, certificate_refusal, convert, device_of, peer_of, refusal, revoked, too_new};
 use crate::{
-    ingest::{Ingest, Submitted, in_flight::Held, sessions::Session},
+    ingest::{
+        Ingest, Submitted,
+        in_flight::Held,
+        sessions::{CloneSession, Session},
+    },
     listen::{DevicePeer, refusals::Cause},
     pki::signed_time::TimeSigner,
 };
@@ -81,14 +88,14 @@ impl ReportService for Reports {
         let mut messages = request.into_inner();
         let signer = self.ingest.signer.load_full();
         let stream = Stream { ingest: Arc::clone(&self.ingest), signer, peer, address };
-        let (opened, session) = stream.open(&mut messages).await?;
+        let (opened, place) = stream.open(&mut messages).await?;
         let (answers, out) = mpsc::channel(ANSWERS);
-        let welcome = stream_response::Body::Welcome(stream.welcome());
+        let welcome = stream_response::Body::Welcome(stream.welcome(opened.started.whose));
         // The channel is new and has room.
         let _ = answers.try_send(Ok(StreamResponse { body: Some(welcome) }));
         let drain = self.drain.clone();
         tokio::spawn(async move {
-            if let Err(status) = stream.run(&mut messages, opened, session, answers.clone(), drain).await {
+            if let Err(status) = stream.run(&mut messages, opened, place, answers.clone(), drain).await {
                 let _ = answers.send(Err(status)).await;
             }
         });
@@ -105,12 +112,28 @@ struct Stream {
     address: std::net::IpAddr,
 }
 
-/// What the first message said, checked.
+/// What the first message said, checked, and whose stream it is by that.
 #[derive(Clone, Copy)]
 struct Opened {
     run: RunId,
     boot: BootId,
-    school: SchoolId,
+    started: Started,
+}
+
+/// A stream's place among the open ones.
+enum Place {
+    Device(Session),
+    Clone { _counted: CloneSession },
+}
+
+impl Place {
+    /// Returns when a newer stream of the device was opened; never for a clone, which has no place to lose.
+    async fn superseded(&mut self) {
+        match self {
+            Self::Device(session) => session.superseded().await,
+            Self::Clone { .. } => std::future::pending().await,
+        }
+    }
 }
 
 impl Stream {
@@ -124,7 +147,7 @@ impl Stream {
     }
 
     /// Takes the first message and records the session.
-    async fn open(&self, messages: &mut Streaming<StreamRequest>) -> Result<(Opened, Session), Status> {
+    async fn open(&self, messages: &mut Streaming<StreamRequest>) -> Result<(Opened, Place), Status> {
         let first = timeout(OPEN_WITHIN, messages.message()).await.map_err(|_| {
             Status::deadline_exceeded("the stream was opened, but no Open came within 30 s")
         })??;
@@ -148,11 +171,22 @@ impl Stream {
         }
         let opening = self.opening(&open, run, boot);
         let started = self.ingest.session_start(self.peer, opening).await;
-        let school = started.map_err(|error| unavailable(&error))?.map_err(|why| {
+        let started = started.map_err(|error| unavailable(&error))?.map_err(|why| {
             let (cause, message) = certificate_refusal(device, why);
             self.refuse(cause, message)
         })?;
-        Ok((Opened { run, boot, school }, self.ingest.sessions.open(device)))
+        let place = match started.whose {
+            Whose::Device(_) => Place::Device(self.ingest.sessions.open(device)),
+            Whose::Clone => self.clone_place(device)?,
+        };
+        Ok((Opened { run, boot, started }, place))
+    }
+
+    fn clone_place(&self, device: DeviceId) -> Result<Place, Status> {
+        tracing::warn!(device.id = %device, peer = %self.address, "another PC has the identity of this device");
+        let counted = self.ingest.sessions.open_clone(device);
+        let full = || Status::resource_exhausted("too many PCs have this identity: come again later");
+        Ok(Place::Clone { _counted: counted.ok_or_else(full)? })
     }
 
     fn opening(&self, open: &Open, run: RunId, boot: BootId) -> Opening {
@@ -167,11 +201,19 @@ impl Stream {
             backlog_bytes: open.backlog_bytes,
             clock_off_micros: open.sent_wall_micros.saturating_sub(now.as_micros()),
             evidence: convert::evidence(&open.evidence),
+            canary: open.canary,
+            admission: AdmissionId::from_bytes(self.ingest.context.new_id()),
         }
     }
 
-    fn welcome(&self) -> Welcome {
+    fn welcome(&self, whose: Whose) -> Welcome {
+        let (canary, identity) = match whose {
+            Whose::Device(canary) => (canary, Identity::Unspecified),
+            Whose::Clone => (0, Identity::Rekey),
+        };
         Welcome {
+            canary,
+            identity: identity.into(),
             incarnation: self.ingest.context.county.incarnation.as_bytes().to_vec(),
             time: self.signer.shared(),
             signer_chain: self.signer.chain(),
@@ -186,19 +228,19 @@ impl Stream {
         &self,
         messages: &mut Streaming<StreamRequest>,
         opened: Opened,
-        session: Session,
+        place: Place,
         answers: Answers,
         drain: watch::Receiver<bool>,
     ) -> Result<(), Status> {
         tokio::select! {
             biased;
-            why = self.told_to_end(session, drain) => Err(why),
+            why = self.told_to_end(place, drain) => Err(why),
             done = self.take_batches(messages, opened, answers) => done,
         }
     }
 
     /// Waits until the stream may not go on, whatever its reader waits for meanwhile.
-    async fn told_to_end(&self, mut session: Session, mut drain: watch::Receiver<bool>) -> Status {
+    async fn told_to_end(&self, mut place: Place, mut drain: watch::Receiver<bool>) -> Status {
         let mut changes = self.ingest.denylist.changes();
         let age = sleep(STREAM_AGE);
         tokio::pin!(age);
@@ -212,7 +254,7 @@ impl Stream {
                         return self.revoked();
                     }
                 }
-                () = session.superseded() => {
+                () = place.superseded() => {
                     return Status::aborted("a newer stream of this device took over");
                 }
                 _ = drain.wait_for(|drain| *drain) => {
@@ -240,6 +282,12 @@ impl Stream {
             let batch = match body {
                 stream_request::Body::Batch(batch) => batch,
                 stream_request::Body::ConfigOutcome(_) => continue,
+                stream_request::Body::CanaryKept(kept) => {
+                    if let Whose::Device(_) = opened.started.whose {
+                        self.ingest.canary_kept(self.peer.device, kept.number).await;
+                    }
+                    continue;
+                }
                 stream_request::Body::Open(_) => {
                     return Err(Status::invalid_argument("Open is only the first message of a stream"));
                 }
@@ -287,13 +335,17 @@ impl Stream {
             boot: opened.boot,
         };
         let frames = batch.frames.into_iter().enumerate();
-        let reports: Result<Vec<_>, _> = frames.map(|(index, frame)| convert::report(index, frame)).collect();
+        let convert = match opened.started.whose {
+            Whose::Device(_) => convert::report,
+            Whose::Clone => convert::report_apart,
+        };
+        let reports: Result<Vec<_>, _> = frames.map(|(index, frame)| convert(index, frame)).collect();
         let reports = reports.map_err(|error| Status::invalid_argument(error.to_string()))?;
         if reports.iter().any(|report| report.device != self.peer.device) {
             let about = Some(format!("device:{}", self.peer.device));
             self.ingest.refusals.note(Cause::OtherIdentity, self.address, about);
         }
-        Ok(self.ingest.submit(self.peer.device, opened.school, opened.run, reports, contact).await)
+        Ok(self.ingest.submit(self.peer.device, opened.started, opened.run, reports, contact).await)
     }
 }
 

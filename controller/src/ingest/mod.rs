@@ -14,14 +14,15 @@ use std::{
 
 use bbt_domain::{
     access::Actor,
-    ids::{DeviceId, RunId, SchoolId},
+    ids::{DeviceId, RunId},
     report::{Body, Contact, Decision, Report},
 };
 use bbt_proto::report::v1::{Ack, Code, Verdict};
 use bbt_store::{
     Receipt, StoreError, Tx,
     certificates::{CertificateRefusal, certificate_use},
-    reports::{Delivery, Opening, reports_commit, session_start},
+    recognition::canary_kept,
+    reports::{Delivery, Opening, Started, Whose, reports_commit, reports_quarantine, session_start},
 };
 
 use crate::{
@@ -121,12 +122,13 @@ impl Ingest {
         }
     }
 
-    /// Records that a device opened a stream, unless its certificate is not good for that.
+    /// Says whose stream it is that shows the identity of a device, and records it if it is the device's; unless its
+    /// certificate is not good for that.
     pub async fn session_start(
         &self,
         peer: DevicePeer,
         opening: Opening,
-    ) -> Result<Result<SchoolId, CertificateRefusal>, StoreError> {
+    ) -> Result<Result<Started, CertificateRefusal>, StoreError> {
         let (now, actor) = (self.context.now(), Actor::Device(peer.device));
         let start = move |tx: &mut Tx<'_>| match certificate_use(tx, &actor, peer.serial, now)? {
             Ok(()) => session_start(tx, &actor, &opening, now).map(Ok),
@@ -135,11 +137,20 @@ impl Ingest {
         self.context.store.write(start).await
     }
 
+    /// Records that a device has a canary on its disk. It is told a new one at each session, so a lost record is no
+    /// harm.
+    pub async fn canary_kept(&self, device: DeviceId, number: u64) {
+        let kept = self.context.store.write(move |tx| canary_kept(tx, &Actor::Device(device), number)).await;
+        if let Err(error) = kept {
+            tracing::warn!(device.id = %device, %error, "the device's canary could not be recorded");
+        }
+    }
+
     /// Queues a batch. Batches of one device, and so of one stream, are committed in the order of these calls.
     pub async fn submit(
         &self,
         device: DeviceId,
-        school: SchoolId,
+        started: Started,
         session_run: RunId,
         reports: Vec<Report>,
         contact: Contact,
@@ -149,9 +160,13 @@ impl Ingest {
         let reports: Vec<Report> =
             reports.into_iter().filter(|report| over_limit(report).is_none()).collect();
         let told_state = reports.iter().any(|report| matches!(report.body, Body::State(_)));
+        let Started { school, whose } = started;
         let row_ids = reports.iter().map(|_| new_id(contact.received)).collect();
         let delivery = Delivery { reports, row_ids, contact, session_run, school };
-        let commit = move |tx: &mut Tx<'_>| reports_commit(tx, &Actor::Device(device), &delivery);
+        let commit = move |tx: &mut Tx<'_>| match whose {
+            Whose::Device(_) => reports_commit(tx, &Actor::Device(device), &delivery),
+            Whose::Clone => reports_quarantine(tx, &Actor::Device(device), &delivery),
+        };
         let receipt = self.context.store.submit(*device.as_bytes(), commit).await;
         Submitted { device, told_state, reports: named, receipt, at }
     }

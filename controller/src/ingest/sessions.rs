@@ -4,7 +4,7 @@
 //! old one's timeout.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -17,6 +17,8 @@ const NO_WINDOW_BELOW: usize = 50;
 const CONTACTS_PER_SEC: usize = 200;
 /// Longest window.
 const WINDOW_SECS: u32 = 60;
+/// Streams of clones of one device at once: a computer room whose PCs were made from one image in one lesson.
+const CLONE_STREAMS: u32 = 64;
 
 /// Open streams by device.
 #[derive(Debug, Default)]
@@ -27,6 +29,8 @@ pub struct Sessions {
 #[derive(Debug, Default)]
 struct Open {
     by_device: HashMap<DeviceId, (u64, oneshot::Sender<()>)>,
+    /// Streams of PCs that have a device's identity and are others.
+    clones: HashMap<DeviceId, u32>,
     opened: u64,
 }
 
@@ -39,6 +43,13 @@ pub struct Session {
     superseded: oneshot::Receiver<()>,
 }
 
+/// One open stream of a clone; forgotten when dropped. It takes nobody's place.
+#[derive(Debug)]
+pub struct CloneSession {
+    sessions: Arc<Sessions>,
+    device: DeviceId,
+}
+
 impl Sessions {
     /// Makes the caller's stream the device's newest; an older one is told to end.
     pub fn open(self: &Arc<Self>, device: DeviceId) -> Session {
@@ -49,6 +60,22 @@ impl Sessions {
         // Dropping the older sender is what tells the older stream.
         open.by_device.insert(device, (no, end));
         Session { sessions: Arc::clone(self), device, no, superseded }
+    }
+
+    /// Counts a stream of a clone of `device`; `None`: there are too many.
+    pub fn open_clone(self: &Arc<Self>, device: DeviceId) -> Option<CloneSession> {
+        let mut open = self.lock();
+        let clones = open.clones.entry(device).or_default();
+        if *clones >= CLONE_STREAMS {
+            return None;
+        }
+        *clones += 1;
+        Some(CloneSession { sessions: Arc::clone(self), device })
+    }
+
+    /// Whether the device has an open stream.
+    pub fn is_open(&self, device: DeviceId) -> bool {
+        self.lock().by_device.contains_key(&device)
     }
 
     /// Open streams.
@@ -86,6 +113,18 @@ impl Drop for Session {
     }
 }
 
+impl Drop for CloneSession {
+    fn drop(&mut self) {
+        let mut open = self.sessions.lock();
+        if let Entry::Occupied(mut clones) = open.clones.entry(self.device) {
+            *clones.get_mut() -= 1;
+            if *clones.get() == 0 {
+                clones.remove();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +141,21 @@ mod tests {
         assert_eq!(sessions.count(), 1, "the end of the older stream is not the end of the newer");
         drop(new);
         assert_eq!(sessions.count(), 0);
+    }
+
+    #[test]
+    fn clones_take_nobodys_place_and_are_no_more_than_a_room_full() {
+        let sessions = Arc::new(Sessions::default());
+        let mut device = sessions.open(DEVICE);
+        let mut clones: Vec<_> = (0..CLONE_STREAMS).map(|_| sessions.open_clone(DEVICE).unwrap()).collect();
+        assert!(sessions.open_clone(DEVICE).is_none());
+        clones.pop();
+        assert!(sessions.open_clone(DEVICE).is_some());
+        assert!(
+            device.superseded.try_recv().is_err_and(|state| state == oneshot::error::TryRecvError::Empty)
+        );
+        assert!(sessions.is_open(DEVICE));
+        assert_eq!(sessions.count(), 1);
     }
 
     #[test]

@@ -47,6 +47,10 @@ pub enum Cause {
     RequestInvalid,
     /// An unknown or old nonce.
     NonceUnknown,
+    /// A PC that a person turned away.
+    Refused,
+    /// A PC that would wait for a person, where too many wait.
+    TooManyWaiting,
     /// A certificate in whose place a newer one of the device was used.
     CertificateSuperseded,
     /// A certificate that the county's records do not have so.
@@ -75,6 +79,8 @@ impl Cause {
             Self::TokenExpired => "token_expired",
             Self::RequestInvalid => "request_invalid",
             Self::NonceUnknown => "nonce_unknown",
+            Self::Refused => "refused",
+            Self::TooManyWaiting => "too_many_waiting",
             Self::CertificateSuperseded => "certificate_superseded",
             Self::CertificateUnknown => "certificate_unknown",
             Self::ProofWrong => "proof_wrong",

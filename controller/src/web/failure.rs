@@ -6,7 +6,7 @@ use bbt_store::StoreError;
 use http::{HeaderValue, StatusCode, header};
 
 use super::{Site, format, shell::Shell, visit::Visit};
-use crate::password::PasswordError;
+use crate::{password::PasswordError, standing::StandError};
 
 /// Why there is no such page. The same for what does not exist and for what this person may not see.
 #[derive(Clone, Debug)]
@@ -54,6 +54,15 @@ impl From<PasswordError> for Failure {
         match error {
             PasswordError::Busy => Self::Later(error.to_string()),
             other => Self::Broken(other.to_string()),
+        }
+    }
+}
+
+impl From<StandError> for Failure {
+    fn from(error: StandError) -> Self {
+        match error {
+            StandError::Store(error) => error.into(),
+            StandError::Log(reason) => Self::Broken(reason),
         }
     }
 }

@@ -19,6 +19,7 @@ pub(crate) enum Language {
 
 const CHINESE: &[&str] = &[
     include_str!("../../locales/zh-CN/shell.ftl"),
+    include_str!("../../locales/zh-CN/admissions.ftl"),
     include_str!("../../locales/zh-CN/devices.ftl"),
     include_str!("../../locales/zh-CN/reasons.ftl"),
     include_str!("../../locales/zh-CN/faults.ftl"),
@@ -27,6 +28,7 @@ const CHINESE: &[&str] = &[
 ];
 const ENGLISH: &[&str] = &[
     include_str!("../../locales/en/shell.ftl"),
+    include_str!("../../locales/en/admissions.ftl"),
     include_str!("../../locales/en/devices.ftl"),
     include_str!("../../locales/en/reasons.ftl"),
     include_str!("../../locales/en/faults.ftl"),

@@ -30,24 +30,26 @@ use std::sync::Arc;
 
 use bbt_store::tickets::TicketMeans;
 
-use crate::{context::Context, desk::Desk, password::Passwords};
+use crate::{context::Context, desk::Desk, password::Passwords, pki::revoke::Denylist};
 
-/// The console as a service. It has no listener of its own.
-pub fn router(context: Arc<Context>, desk: Desk) -> axum::Router {
-    router::build(Arc::new(Site::of(context, desk)))
+/// The console as a service. It has no listener of its own; `denylist` is that of the devices' port.
+pub fn router(context: Arc<Context>, desk: Desk, denylist: Arc<Denylist>) -> axum::Router {
+    router::build(Arc::new(Site::of(context, desk, denylist)))
 }
 
 /// What all requests share.
 struct Site {
     context: Arc<Context>,
     desk: Desk,
+    denylist: Arc<Denylist>,
     passwords: Passwords,
     throttle: throttle::Throttle,
 }
 
 impl Site {
-    fn of(context: Arc<Context>, desk: Desk) -> Self {
-        Self { context, desk, passwords: Passwords::default(), throttle: throttle::Throttle::default() }
+    fn of(context: Arc<Context>, desk: Desk, denylist: Arc<Denylist>) -> Self {
+        let (passwords, throttle) = (Passwords::default(), throttle::Throttle::default());
+        Self { context, desk, denylist, passwords, throttle }
     }
 
     /// Ids for what an act on a ticket may bring about.

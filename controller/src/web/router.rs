@@ -75,6 +75,17 @@ pub(super) fn site_map() -> Vec<Route> {
         // devices
         Route::get("/devices", SignedIn(Act::FleetRead), pages::devices::list),
         Route::get("/devices/{id}", SignedIn(Act::FleetRead), pages::device::show),
+        Route::post("/devices/{id}/standing", SignedIn(Act::DeviceRevoke), pages::device::forms::stand),
+        Route::post("/devices/{id}/disk", SignedIn(Act::DeviceApprove), pages::device::forms::freeze),
+        Route::get("/devices/{id}/siblings", SignedIn(Act::FleetRead), pages::admissions::siblings),
+        Route::post(
+            "/devices/{id}/siblings",
+            SignedIn(Act::DeviceApprove),
+            pages::admissions::approve_siblings,
+        ),
+        Route::get("/admissions", SignedIn(Act::FleetRead), pages::admissions::list),
+        Route::post("/admissions/{id}/decide", SignedIn(Act::DeviceApprove), pages::admissions::decide),
+        Route::post("/admissions/{id}/undo", SignedIn(Act::DeviceApprove), pages::admissions::undo),
         Route::get("/refusals", SignedIn(Act::AuditRead), pages::refusals::list),
         Route::get("/faults", SignedIn(Act::FaultRead), pages::faults::list),
         Route::get("/faults/{id}", SignedIn(Act::FaultRead), pages::faults::show),

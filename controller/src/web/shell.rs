@@ -10,7 +10,7 @@ use super::{
 };
 
 /// The navigation in its order: address, key of the word, and what one must be allowed to do to be led there.
-const NAVIGATION: [(&str, &str, Act); 9] = [
+const NAVIGATION: [(&str, &str, Act); 10] = [
     ("/overview", "navigation-overview", Act::FleetRead),
     ("/sets", "navigation-sets", Act::FleetRead),
     ("/faults", "navigation-faults", Act::FaultRead),
@@ -19,6 +19,7 @@ const NAVIGATION: [(&str, &str, Act); 9] = [
     ("/usage", "navigation-usage", Act::UsageRead),
     ("/schools", "navigation-schools", Act::FleetRead),
     ("/devices", "devices", Act::FleetRead),
+    ("/admissions", "admissions", Act::FleetRead),
     ("/refusals", "refusals", Act::AuditRead),
 ];
 

@@ -1,3 +1,33 @@
+CREATE TABLE admission (
+    id bytea NOT NULL,
+    kind text COLLATE "C" NOT NULL,
+    subject bytea NOT NULL,
+    key bytea,
+    school_id bytea NOT NULL,
+    token_id bytea,
+    device_id bytea,
+    evidence text COLLATE "C" NOT NULL,
+    host_name text COLLATE "C" NOT NULL,
+    agent_version text COLLATE "C" NOT NULL,
+    address text COLLATE "C" NOT NULL,
+    first_us bigint NOT NULL,
+    last_us bigint NOT NULL,
+    times bigint NOT NULL,
+    decision text COLLATE "C",
+    decided_device bytea,
+    decided_us bigint,
+    decided_by text COLLATE "C",
+    taken_us bigint,
+    UNIQUE (subject),
+    PRIMARY KEY (id),
+    FOREIGN KEY (decided_device) REFERENCES device(id),
+    FOREIGN KEY (device_id) REFERENCES device(id),
+    FOREIGN KEY (school_id) REFERENCES school(id),
+    FOREIGN KEY (token_id) REFERENCES token(id)
+);
+CREATE INDEX admission_by_device ON admission USING btree (device_id);
+CREATE INDEX admission_by_school ON admission USING btree (school_id);
+
 CREATE TABLE asset (
     id bytea NOT NULL,
     asset_no text COLLATE "C" NOT NULL,
@@ -36,6 +66,14 @@ CREATE TABLE certificate (
 );
 CREATE INDEX certificate_by_device ON certificate USING btree (device_id, recorded_us);
 
+CREATE TABLE clone_run (
+    device_id bytea NOT NULL,
+    run_id bytea NOT NULL,
+    seen_us bigint NOT NULL,
+    PRIMARY KEY (device_id, run_id),
+    FOREIGN KEY (device_id) REFERENCES device(id)
+);
+
 CREATE TABLE contract (
     id bytea NOT NULL,
     contractor text COLLATE "C" NOT NULL,
@@ -63,12 +101,21 @@ CREATE TABLE device (
     standing_why text COLLATE "C" NOT NULL,
     enrolled_us bigint NOT NULL,
     set_id bytea,
+    frozen bigint NOT NULL,
+    frozen_by text COLLATE "C",
+    rollbacks bigint NOT NULL,
+    canary_told bigint NOT NULL,
+    canary_kept bigint NOT NULL,
+    standing_kind text COLLATE "C" NOT NULL,
+    sibling_of bytea,
     PRIMARY KEY (id),
     FOREIGN KEY (school_id) REFERENCES school(id),
-    FOREIGN KEY (set_id) REFERENCES device_set(id)
+    FOREIGN KEY (set_id) REFERENCES device_set(id),
+    FOREIGN KEY (sibling_of) REFERENCES device(id)
 );
 CREATE INDEX device_by_school ON device USING btree (school_id, id);
 CREATE INDEX device_by_set ON device USING btree (set_id);
+CREATE INDEX device_by_sibling ON device USING btree (sibling_of);
 
 CREATE TABLE device_set (
     id bytea NOT NULL,
@@ -279,6 +326,7 @@ CREATE TABLE quarantine (
     received_us bigint NOT NULL,
     reason text COLLATE "C" NOT NULL,
     body bytea NOT NULL,
+    clone bigint NOT NULL,
     PRIMARY KEY (device_id, run_id, seq)
 );
 

@@ -1,3 +1,35 @@
+CREATE TABLE admission (
+    id             BLOB NOT NULL PRIMARY KEY,
+    -- enrollment, clone, question
+    kind           TEXT NOT NULL,
+    -- What makes two requests one: SHA-256 of the key, or of device and evidence.
+    subject        BLOB NOT NULL UNIQUE,
+    -- SHA-256 of the key that asks; NULL where only a stream was seen.
+    key            BLOB,
+    school_id      BLOB NOT NULL REFERENCES school (id),
+    token_id       BLOB REFERENCES token (id),
+    -- Whose identity it showed; NULL of an enrolment.
+    device_id      BLOB REFERENCES device (id),
+    evidence       TEXT NOT NULL,
+    host_name      TEXT NOT NULL,
+    agent_version  TEXT NOT NULL,
+    address        TEXT NOT NULL,
+    first_us       INTEGER NOT NULL,
+    last_us        INTEGER NOT NULL,
+    times          INTEGER NOT NULL,
+    -- same, new, refused; NULL while it waits
+    decision       TEXT,
+    decided_device BLOB REFERENCES device (id),
+    decided_us     INTEGER,
+    decided_by     TEXT,
+    -- When the PC took what was decided; from then on it is not undone.
+    taken_us       INTEGER
+) WITHOUT ROWID;
+
+CREATE INDEX admission_by_device ON admission (device_id);
+
+CREATE INDEX admission_by_school ON admission (school_id);
+
 CREATE TABLE asset (
     id        BLOB NOT NULL PRIMARY KEY,
     asset_no  TEXT NOT NULL UNIQUE,
@@ -31,6 +63,13 @@ CREATE TABLE certificate (
 
 CREATE INDEX certificate_by_device ON certificate (device_id, recorded_us);
 
+CREATE TABLE clone_run (
+    device_id BLOB NOT NULL REFERENCES device (id),
+    run_id    BLOB NOT NULL,
+    seen_us   INTEGER NOT NULL,
+    PRIMARY KEY (device_id, run_id)
+) WITHOUT ROWID;
+
 CREATE TABLE contract (
     id             BLOB NOT NULL PRIMARY KEY,
     contractor     TEXT NOT NULL,
@@ -56,11 +95,13 @@ CREATE TABLE device (
     standing_us   INTEGER NOT NULL,
     standing_why  TEXT NOT NULL,
     enrolled_us   INTEGER NOT NULL
-, set_id BLOB REFERENCES device_set (id)) WITHOUT ROWID;
+, set_id BLOB REFERENCES device_set (id), frozen INTEGER NOT NULL DEFAULT 0, frozen_by TEXT, rollbacks INTEGER NOT NULL DEFAULT 0, canary_told INTEGER NOT NULL DEFAULT 0, canary_kept INTEGER NOT NULL DEFAULT 0, standing_kind TEXT NOT NULL DEFAULT 'plain', sibling_of BLOB REFERENCES device (id)) WITHOUT ROWID;
 
 CREATE INDEX device_by_school ON device (school_id, id);
 
 CREATE INDEX device_by_set ON device (set_id);
+
+CREATE INDEX device_by_sibling ON device (sibling_of);
 
 CREATE TABLE device_set (
     id         BLOB NOT NULL PRIMARY KEY,
@@ -270,7 +311,7 @@ CREATE TABLE quarantine (
     school_id   BLOB NOT NULL,
     received_us INTEGER NOT NULL,
     reason      TEXT NOT NULL,
-    body        BLOB NOT NULL,
+    body        BLOB NOT NULL, clone INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (device_id, run_id, seq)
 ) WITHOUT ROWID;
 

@@ -8,13 +8,23 @@
 use bbt_domain::{
     access::{Act, Actor},
     identity::{Evidence, Issuance, Standing},
-    ids::DeviceId,
+    ids::{AdmissionId, DeviceId, RunId},
     time::UtcMicros,
 };
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{StoreError, Tx, audit, enrollment::evidence_record, error::permit, params};
+use crate::{
+    StoreError, Tx,
+    admissions::admission_taken,
+    audit,
+    clones::{Claim, claim_of},
+    enrollment::{Admitted, Enrolled, Waiting, device_add},
+    error::permit,
+    params,
+    recognition::{canary_forget, device_row, evidence_record},
+    sets::NewSet,
+};
 
 /// A certificate about to be signed: recorded first.
 #[derive(Clone, Debug)]
@@ -38,6 +48,10 @@ pub enum CertificateRefusal {
     Superseded,
     /// Its serial is on record for another device or another key.
     OtherRecord,
+    /// A person looked at the PC that shows it and turned it away.
+    Refused,
+    /// Too many PCs of the school wait for a person.
+    Crowded,
 }
 
 /// Whether the device may go on with the certificate of `serial` that it shows on the devices' port; notes its first
@@ -125,11 +139,22 @@ pub struct Reattaching {
     pub certificate: NewCertificate,
     /// By what it is recognised.
     pub evidence: Vec<Evidence>,
+    /// The start of its agent that was told to make a key of its own, if it was.
+    pub run: Option<RunId>,
+    /// Id for the PC, if it becomes a device of its own.
+    pub device: DeviceId,
+    /// The set of its own that it gets then.
+    pub set: NewSet,
+    /// Id for the request, if a person has to look at it.
+    pub admission: AdmissionId,
+    /// Version of its agent.
+    pub agent_version: String,
     /// The peer's address, for the audit.
     pub peer: String,
 }
 
-/// Records a certificate for a known device that proved the key of an earlier one; gives the name of its school.
+/// Records a certificate for whoever proved the key of an earlier one: the device, unless its evidence says that it is
+/// another PC with the same identity ([`crate::clones`]).
 ///
 /// A superseded certificate does for this: a disk that falls back every night brings back an old one every morning,
 /// and nobody shall have to visit it. Whoever holds a copy of such a key is told apart by evidence, and thrown out by
@@ -138,37 +163,50 @@ pub fn certificate_reattach(
     tx: &mut Tx<'_>,
     actor: &Actor,
     reattaching: &Reattaching,
+    is_live: &dyn Fn(DeviceId) -> bool,
     now: UtcMicros,
-) -> Result<Result<String, CertificateRefusal>, StoreError> {
-    let device = asking_device(actor)?;
-    let school_name = match standing_check(tx, device)? {
-        Ok(school_name) => school_name,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
+) -> Result<Result<Admitted, CertificateRefusal>, StoreError> {
+    let shown = asking_device(actor)?;
+    if let Err(refusal) = standing_check(tx, shown)? {
+        return Ok(Err(refusal));
+    }
     let row = match reattaching.shown {
         Some(serial) => certificate_row(tx, &serial)?,
         None => None,
     };
     // As in `certificate_use`: a row that is not there was lost by a restore.
-    if row.is_some_and(|row| row.device != device || row.key_sha256 != reattaching.shown_key_sha256) {
+    if row.is_some_and(|row| row.device != shown || row.key_sha256 != reattaching.shown_key_sha256) {
         return Ok(Err(CertificateRefusal::OtherRecord));
     }
-    evidence_judge(tx, device, &reattaching.evidence, now)?;
+    let (claim, request) = claim_of(tx, shown, reattaching, is_live, now)?;
+    let device = match claim {
+        Claim::Device => shown,
+        Claim::Known(device) => device,
+        Claim::New => {
+            let school = device_row(tx, shown)?.school;
+            device_add(tx, reattaching.device, school, Some(shown), &reattaching.set, now)?;
+            reattaching.device
+        }
+        Claim::Waits => return Ok(Ok(Admitted::Waiting(Waiting::Clone(shown)))),
+        Claim::Refused => return Ok(Err(CertificateRefusal::Refused)),
+        Claim::Crowded => return Ok(Err(CertificateRefusal::Crowded)),
+    };
+    let school_name = match standing_check(tx, device)? {
+        Ok(school_name) => school_name,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if device != shown {
+        canary_forget(tx, device)?;
+        evidence_record(tx, device, &reattaching.evidence, now)?;
+    }
+    if let Some(request) = request {
+        admission_taken(tx, request.id, device, now)?;
+    }
     let certificate = &reattaching.certificate;
     certificate_record(tx, device, Issuance::Reattachment, &reattaching.key_sha256, certificate, now)?;
-    let detail = json!({"until": certificate.not_after, "peer": reattaching.peer});
+    let detail = json!({"until": certificate.not_after, "peer": reattaching.peer, "shown": shown});
     audit::append(tx, actor, "device.reattach", &format!("device:{device}"), &detail, now)?;
-    Ok(Ok(school_name))
-}
-
-/// What evidence says of a device that proves an old key. Today it is kept and says nothing.
-fn evidence_judge(
-    tx: &mut Tx<'_>,
-    device: DeviceId,
-    evidence: &[Evidence],
-    now: UtcMicros,
-) -> Result<(), StoreError> {
-    evidence_record(tx, device, evidence, now)
+    Ok(Ok(Admitted::Device(Enrolled { device, school_name })))
 }
 
 /// Keeps the signed certificate beside its record.

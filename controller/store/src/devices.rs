@@ -2,7 +2,7 @@
 
 use bbt_domain::{
     access::{Act, Actor},
-    identity::{Evidence, EvidenceKind, Standing},
+    identity::{Evidence, Standing, StandingKind},
     ids::{BootId, DeviceId, RunId},
     snapshot::Snapshot,
     time::UtcMicros,
@@ -15,6 +15,7 @@ use crate::{
     certificates::{CertificateLine, certificate_newest},
     error::permit,
     params,
+    recognition::evidence_of,
     scope::device_scope,
 };
 
@@ -29,6 +30,10 @@ pub struct DeviceLine {
     pub school_name: String,
     /// active, revoked.
     pub standing: Standing,
+    /// plain, stolen, retired.
+    pub standing_kind: StandingKind,
+    /// Whether its disk falls back at each start of its system.
+    pub frozen: bool,
     /// First certificate.
     pub enrolled_at: UtcMicros,
     /// Newest contact that brought a report; `None` before the first.
@@ -67,6 +72,14 @@ pub struct DeviceFile {
     pub gaps: Vec<GapLine>,
     /// Reports that could not be read.
     pub quarantined: i64,
+    /// Reports of other PCs with its identity, kept apart.
+    pub quarantined_of_clones: i64,
+    /// Who said last whether it is of the frozen class, as the audit names them.
+    pub frozen_by: Option<String>,
+    /// How often its state was seen to have gone back.
+    pub rollbacks: i64,
+    /// The device whose disk was copied to this one.
+    pub sibling_of: Option<DeviceId>,
     /// Reports stored as history.
     pub history_frames: i64,
     /// End of its newest certificate.
@@ -129,7 +142,8 @@ const GAPS_SHOWN: i64 = 50;
 const LINE: &str = "SELECT d.id, s.code, s.name, d.standing, d.enrolled_us,
     (SELECT max(r.last_us) FROM run r WHERE r.device_id = d.id), st.agent_version, st.snapshot,
     d.standing_why, d.standing_us, st.run_id, st.boot_id, st.session_us, st.address, st.backlog_frames,
-    st.backlog_bytes, st.clean_stop, st.clock_off_us
+    st.backlog_bytes, st.clean_stop, st.clock_off_us, d.standing_kind, d.frozen, d.frozen_by, d.rollbacks,
+    d.sibling_of
     FROM device d JOIN school s ON s.id = d.school_id LEFT JOIN device_state st ON st.device_id = d.id";
 
 /// Devices in order of their id, after `after`.
@@ -154,6 +168,7 @@ pub fn device_search(
     tx: &mut Tx<'_>,
     actor: &Actor,
     wanted: &str,
+    only: Option<StandingKind>,
     after: Option<DeviceId>,
     limit: usize,
 ) -> Result<Vec<DeviceLine>, StoreError> {
@@ -164,7 +179,9 @@ pub fn device_search(
         let page = device_list(tx, actor, after, SEARCH_PAGE)?;
         after = page.last().map(|line| line.id);
         let last_page = page.len() < SEARCH_PAGE;
-        found.extend(page.into_iter().filter(|line| line.mentions(&wanted)).take(limit - found.len()));
+        let fits =
+            |line: &DeviceLine| line.mentions(&wanted) && only.is_none_or(|kind| line.standing_kind == kind);
+        found.extend(page.into_iter().filter(fits).take(limit - found.len()));
         if last_page {
             break;
         }
@@ -196,23 +213,14 @@ pub fn device_show(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<Devic
     params.extend(scope.value);
     let found = tx.query_first(&format!("{LINE} WHERE d.id = $1 AND {}", scope.sql), &params, |row| {
         let (line, snapshot) = line_of(row)?;
-        Ok((line, snapshot, row.text(8)?, row.time(9)?, session_of(row)?))
+        let standing = (row.text(8)?, row.time(9)?);
+        let sibling_of = row.array_opt(22, "a device's id")?.map(DeviceId::from_bytes);
+        Ok((line, snapshot, standing, session_of(row)?, (row.text_opt(20)?, row.int(21)?, sibling_of)))
     })?;
-    let (line, snapshot, standing_reason, standing_since, session) = found.ok_or_else(|| not_found(id))?;
+    let (line, snapshot, (standing_reason, standing_since), session, class) =
+        found.ok_or_else(|| not_found(id))?;
 
-    let evidence = tx.query(
-        "SELECT kind, value, junk FROM evidence WHERE device_id = $1 ORDER BY kind, value",
-        params![id.as_bytes()],
-        |row| {
-            let kind = row.text(0)?;
-            let kind = EvidenceKind::ALL.into_iter().find(|known| known.as_str() == kind);
-            Ok(Evidence {
-                kind: kind.ok_or(StoreError::Damaged { what: "a kind of evidence" })?,
-                value: row.text(1)?,
-                junk: row.flag(2)?,
-            })
-        },
-    )?;
+    let evidence = evidence_of(tx, id)?;
     let gaps = tx.query(
         "SELECT class, reason, lost, from_us, to_us FROM gap WHERE device_id = $1 ORDER BY told_us DESC LIMIT $2",
         params![id.as_bytes(), GAPS_SHOWN],
@@ -238,19 +246,27 @@ pub fn device_show(tx: &mut Tx<'_>, actor: &Actor, id: DeviceId) -> Result<Devic
         snapshot,
         evidence,
         gaps,
-        quarantined: count(tx, "SELECT count(*) FROM quarantine WHERE device_id = $1")?,
+        quarantined: count(tx, "SELECT count(*) FROM quarantine WHERE device_id = $1 AND clone = 0")?,
+        quarantined_of_clones: count(
+            tx,
+            "SELECT count(*) FROM quarantine WHERE device_id = $1 AND clone = 1",
+        )?,
+        frozen_by: class.0,
+        rollbacks: class.1,
+        sibling_of: class.2,
         history_frames: count(tx, "SELECT count(*) FROM history_frame WHERE device_id = $1")?,
         certificate_until: certificate.map(|certificate| certificate.until),
         certificate,
     })
 }
 
-/// Changes whether a device may report. `Ok(false)`: it stood so already.
+/// Changes whether a device may report, and what for. `Ok(false)`: it stood so already.
 pub fn device_stand(
     tx: &mut Tx<'_>,
     actor: &Actor,
     id: DeviceId,
     standing: Standing,
+    kind: StandingKind,
     why: &str,
     now: UtcMicros,
 ) -> Result<bool, StoreError> {
@@ -259,23 +275,23 @@ pub fn device_stand(
     let mut params = vec![Value::from(id.as_bytes())];
     params.extend(scope.value);
     let found = tx.query_first(
-        &format!("SELECT d.standing FROM device d WHERE d.id = $1 AND {}", scope.sql),
+        &format!("SELECT d.standing, d.standing_kind FROM device d WHERE d.id = $1 AND {}", scope.sql),
         &params,
-        |row| row.text(0),
+        |row| Ok((row.text(0)?, row.text(1)?)),
     )?;
-    let before = found.ok_or_else(|| not_found(id))?;
-    if before == standing.as_str() {
+    let (before, kind_before) = found.ok_or_else(|| not_found(id))?;
+    if before == standing.as_str() && kind_before == kind.as_str() {
         return Ok(false);
     }
     tx.execute(
-        "UPDATE device SET standing = $1, standing_us = $2, standing_why = $3 WHERE id = $4",
-        params![standing.as_str(), now, why, id.as_bytes()],
+        "UPDATE device SET standing = $1, standing_us = $2, standing_why = $3, standing_kind = $4 WHERE id = $5",
+        params![standing.as_str(), now, why, kind.as_str(), id.as_bytes()],
     )?;
     let action = match standing {
         Standing::Revoked => "device.revoke",
         Standing::Active => "device.unrevoke",
     };
-    audit::append(tx, actor, action, &format!("device:{id}"), &json!({"reason": why}), now)?;
+    audit::append(tx, actor, action, &format!("device:{id}"), &json!({"reason": why, "kind": kind}), now)?;
     Ok(true)
 }
 
@@ -327,6 +343,9 @@ fn line_of(row: &Row<'_>) -> Result<(DeviceLine, Snapshot), StoreError> {
         school_name: row.text(2)?,
         standing: Standing::parse(&row.text(3)?)
             .ok_or(StoreError::Damaged { what: "a device's standing" })?,
+        standing_kind: StandingKind::parse(&row.text(18)?)
+            .ok_or(StoreError::Damaged { what: "a device's standing" })?,
+        frozen: row.flag(19)?,
         enrolled_at: row.time(4)?,
         last_report_at: row.time_opt(5)?,
         host_name: software.and_then(|s| s.host_name.clone()),

@@ -9,8 +9,10 @@
 //! one write that fails undoes only itself; writes leave what they would have left one after the other; a read
 //! sees one consistent state and is ended after [`READ_DEADLINE`].
 
+pub mod admissions;
 pub mod audit;
 pub mod certificates;
+mod clones;
 pub mod contracts;
 pub mod devices;
 mod engine;
@@ -22,6 +24,7 @@ pub mod ledger;
 pub mod meta;
 pub mod outbox;
 pub mod people;
+pub mod recognition;
 pub mod reconciliation;
 pub mod reports;
 pub mod rooms;

@@ -3,14 +3,18 @@
 use bbt_domain::{
     access::{Act, Actor},
     identity::Evidence,
-    ids::{BootId, DeviceId, RunId, SchoolId},
+    ids::{AdmissionId, BootId, DeviceId, RunId, SchoolId},
     report::{Body, Contact, Decision, Report, event_time},
     seen::{Mark, Seen},
     time::UtcMicros,
 };
 
 use crate::{
-    StoreError, Tx, devices::snapshot_of, enrollment::evidence_record, error::permit, params,
+    StoreError, Tx,
+    devices::snapshot_of,
+    error::permit,
+    params,
+    recognition::{canary_next, stream_judge},
     usage::usage_apply,
 };
 
@@ -19,6 +23,9 @@ const QUARANTINE_BODY_BYTES: usize = 64 << 10;
 /// Reports kept in quarantine per device; a device that sends more is broken in one way, and more of the same
 /// tells a person nothing. Beyond it they are decided as quarantined and counted, their bytes are not kept.
 const QUARANTINE_REPORTS: i64 = 64;
+
+/// Why the reports of a clone are kept apart.
+pub const CLONE_REASON: &str = "this PC has the identity of another device";
 
 /// A device opening a stream.
 #[derive(Clone, Debug)]
@@ -41,17 +48,44 @@ pub struct Opening {
     pub clock_off_micros: i64,
     /// By what it is recognised.
     pub evidence: Vec<Evidence>,
+    /// The state canary that it has on disk; 0 for none.
+    pub canary: u64,
+    /// Id for a question to a person, if there is one.
+    pub admission: AdmissionId,
 }
 
-/// Makes `opening.run` the run whose reports change the device's current state.
+/// What became of an opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Started {
+    /// The device's school.
+    pub school: SchoolId,
+    /// Whose stream it is.
+    pub whose: Whose,
+}
+
+/// Whose stream was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// The device's, which shall keep this canary on its disk.
+    Device(u64),
+    /// Of another PC that has the device's identity: nothing of the device was touched.
+    Clone,
+}
+
+/// Says whose stream it is, and makes `opening.run` the run whose reports change the device's current state, unless
+/// it is a clone's.
 pub fn session_start(
     tx: &mut Tx<'_>,
     actor: &Actor,
     opening: &Opening,
     now: UtcMicros,
-) -> Result<SchoolId, StoreError> {
+) -> Result<Started, StoreError> {
     let device = reporting_device(actor)?;
     let school = school_of_device(tx, device)?;
+    if !stream_judge(tx, device, school, opening, now)? {
+        return Ok(Started { school, whose: Whose::Clone });
+    }
+    let canary = canary_next(tx, device, opening, now)?;
     // A run that opens a second stream goes on counting where it was; another run starts from nothing.
     tx.execute(
         "INSERT INTO device_state (device_id, school_id, run_id, boot_id, session_us, address, agent_version,
@@ -77,8 +111,7 @@ pub fn session_start(
             opening.clock_off_micros
         ],
     )?;
-    evidence_record(tx, device, &opening.evidence, now)?;
-    Ok(school)
+    Ok(Started { school, whose: Whose::Device(canary) })
 }
 
 /// Reports of one batch, for one commit.
@@ -129,6 +162,27 @@ pub fn reports_commit(
     }
     for run in runs.iter().filter(|run| run.changed) {
         run.save(tx, device, delivery)?;
+    }
+    Ok(decisions)
+}
+
+/// Keeps the reports of a clone apart, for a person; nothing of the device whose identity it has is touched.
+pub fn reports_quarantine(
+    tx: &mut Tx<'_>,
+    actor: &Actor,
+    delivery: &Delivery,
+) -> Result<Vec<Decision>, StoreError> {
+    let device = reporting_device(actor)?;
+    let mut decisions = Vec::with_capacity(delivery.reports.len());
+    for report in &delivery.reports {
+        if report.device != device {
+            decisions.push(Decision::OtherIdentity);
+            continue;
+        }
+        if let Body::Unreadable { bytes, .. } = &report.body {
+            quarantine(tx, device, delivery, report, Origin::Clone, CLONE_REASON, bytes)?;
+        }
+        decisions.push(Decision::Quarantined(CLONE_REASON.to_owned()));
     }
     Ok(decisions)
 }
@@ -244,7 +298,7 @@ fn store(
             )?;
         }
         Body::Unreadable { reason, bytes } => {
-            quarantine(tx, device, delivery, report, reason, bytes)?;
+            quarantine(tx, device, delivery, report, Origin::Device, reason, bytes)?;
             return Ok(Decision::Quarantined(reason.clone()));
         }
     }
@@ -276,18 +330,27 @@ fn snapshot_apply(
     Ok(())
 }
 
+/// Who sent what is kept apart; each has room of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Device,
+    Clone,
+}
+
 fn quarantine(
     tx: &mut Tx<'_>,
     device: DeviceId,
     delivery: &Delivery,
     report: &Report,
+    origin: Origin,
     reason: &str,
     bytes: &[u8],
 ) -> Result<(), StoreError> {
+    let clone = origin == Origin::Clone;
     let kept = tx
         .query_first(
-            "SELECT count(*) FROM quarantine WHERE device_id = $1",
-            params![device.as_bytes()],
+            "SELECT count(*) FROM quarantine WHERE device_id = $1 AND clone = $2",
+            params![device.as_bytes(), clone],
             |row| row.int(0),
         )?
         .unwrap_or(0);
@@ -295,8 +358,8 @@ fn quarantine(
         return Ok(());
     }
     tx.execute(
-        "INSERT INTO quarantine (device_id, run_id, seq, school_id, received_us, reason, body)
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO quarantine (device_id, run_id, seq, school_id, received_us, reason, body, clone)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (device_id, run_id, seq) DO NOTHING",
         params![
             device.as_bytes(),
             report.run.as_bytes(),
@@ -304,7 +367,8 @@ fn quarantine(
             delivery.school.as_bytes(),
             delivery.contact.received,
             reason,
-            &bytes[..bytes.len().min(QUARANTINE_BODY_BYTES)]
+            &bytes[..bytes.len().min(QUARANTINE_BODY_BYTES)],
+            clone
         ],
     )?;
     Ok(())

@@ -85,6 +85,9 @@ pub struct ReattachRequest {
     pub evidence: ::prost::alloc::vec::Vec<Evidence>,
     #[prost(string, tag = "7")]
     pub agent_version: ::prost::alloc::string::String,
+    /// Of the start of the agent that was told to make a key of its own (IDENTITY_REKEY); else empty.
+    #[prost(bytes = "vec", tag = "8")]
+    pub run_id: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EnrollResponse {
@@ -118,10 +121,14 @@ pub struct Approved {
     pub school_name: ::prost::alloc::string::String,
 }
 /// A person has to look at it first. Ask again, with the same token and key, not before `retry_after_secs`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Pending {
     #[prost(uint32, tag = "1")]
     pub retry_after_secs: u32,
+    /// Short stable word: known (the hardware is that of a device on record), likely (nearly), clone (it has the identity
+    /// of a device and other hardware).
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct RenewRequest {

@@ -71,7 +71,7 @@ async fn a_pc_that_was_never_enrolled_enrols_wherever_its_clock_stands() {
         let temp = tempfile::tempdir().unwrap();
         let state = crate::folder::Folder::at(temp.path());
         let order = order(&controller.address.to_string(), county.root());
-        let enrolled = enrol(&state, pc_at(wall_micros), order, |_| ()).await;
+        let enrolled = enrol(&state, pc_at(wall_micros), order, |_, _| ()).await;
         assert!(enrolled.is_ok(), "{position}: {enrolled:?}");
     }
 }
@@ -109,7 +109,7 @@ async fn a_greeting_that_lies_is_not_believed() {
         assert_eq!((refusal.code, clock.stamp().signed), (expected, false), "{lie:?}");
         let temp = tempfile::tempdir().unwrap();
         let state = crate::folder::Folder::at(temp.path());
-        let enrolled = enrol(&state, platform, order(&address.to_string(), county.root()), |_| ()).await;
+        let enrolled = enrol(&state, platform, order(&address.to_string(), county.root()), |_, _| ()).await;
         assert!(enrolled.is_err(), "{lie:?}");
         assert_eq!(controller.seen().enrolled_key, None, "{lie:?}: the token was not shown");
     }

@@ -33,14 +33,14 @@ impl Bench {
     }
 
     async fn enrol(&self, token: &str, root: Fingerprint) -> Result<Identity, EnrolError> {
-        self.enrol_waiting(token, root, |_| ()).await
+        self.enrol_waiting(token, root, |_, _| ()).await
     }
 
     async fn enrol_waiting(
         &self,
         token: &str,
         root: Fingerprint,
-        waiting: impl FnMut(Duration),
+        waiting: impl FnMut(Duration, &str),
     ) -> Result<Identity, EnrolError> {
         let order = EnrolOrder {
             controller: self.controller.address.to_string().parse().unwrap(),
@@ -113,10 +113,10 @@ async fn a_pending_device_waits_and_may_be_interrupted_and_run_again() {
     let (told, mut waits) = tokio::sync::mpsc::unbounded_channel();
     let root = bench.county.root();
     tokio::select! {
-        result = bench.enrol_waiting(TOKEN, root, |wait| told.send(wait.as_secs()).unwrap()) => {
+        result = bench.enrol_waiting(TOKEN, root, |wait, why| told.send((wait.as_secs(), why.to_owned())).unwrap()) => {
             panic!("it did not wait: {result:?}");
         }
-        wait = waits.recv() => assert_eq!(wait, Some(5), "never sooner than every five seconds"),
+        wait = waits.recv() => assert_eq!(wait, Some((5, "known".to_owned())), "never sooner than every five seconds"),
     }
     assert!(!keystore::is_enrolled(&bench.state));
     bench.enrol(TOKEN, root).await.unwrap();

@@ -1,6 +1,7 @@
 //! The identity against a controller on loopback.
 
 mod clocks;
+mod clones;
 mod enrolment;
 mod exchange;
 mod reattachment;
@@ -86,7 +87,8 @@ fn start(device: &Enrolled, platform: &Arc<FakePlatform>) -> (Arc<Clock>, Upkeep
     next::repair(&device.state).unwrap();
     let clock = Arc::new(Clock::new(platform.clone()));
     let credentials = Credentials::new(keystore::load(&device.state).unwrap(), &clock).unwrap();
-    let upkeep = Upkeep::new(&device.state, platform.clone(), clock.clone(), Vec::new(), credentials);
+    let upkeep =
+        Upkeep::new(&device.state, platform.clone(), clock.clone(), (Vec::new(), [1; 16]), credentials);
     (clock, upkeep)
 }
 

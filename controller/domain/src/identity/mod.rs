@@ -4,6 +4,7 @@
 //! Three things are kept apart: the key and certificate of a device, the device itself, and the set that people
 //! see. Evidence decides only which device a key belongs to; it never makes a set or takes one away.
 
+mod admission;
 mod canary;
 mod evidence;
 mod issuance;
@@ -12,6 +13,7 @@ mod names;
 mod recognition;
 mod standing;
 
+pub use admission::{AdmissionKind, Ruling};
 pub use canary::{Canary, FROZEN_AT, rolled_back};
 pub use evidence::{Comparison, Evidence, EvidenceKind, Policy, Weighed, Worth, compare, weigh};
 pub use issuance::Issuance;

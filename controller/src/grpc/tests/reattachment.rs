@@ -1,6 +1,6 @@
 use bbt_domain::{
     access::Actor,
-    identity::{Standing, device_uri},
+    identity::{Standing, StandingKind, device_uri},
     ids::DeviceId,
 };
 use bbt_proto::enrollment::v1::{Evidence, EvidenceKind, ReattachRequest};
@@ -53,7 +53,9 @@ async fn a_revoked_device_never_comes_back_this_way() {
     let status = stage.reattach(&pc).await.map(drop).unwrap_err();
     assert_eq!((reason(&status), status.code()), ("revoked", Code::PermissionDenied), "by the list alone");
     stage.denylist.stand(id, Standing::Active, now).unwrap();
-    let revoke = move |tx: &mut Tx<'_>| device_stand(tx, &Actor::Local, id, Standing::Revoked, "", now);
+    let revoke = move |tx: &mut Tx<'_>| {
+        device_stand(tx, &Actor::Local, id, Standing::Revoked, StandingKind::Plain, "", now)
+    };
     stage.context.store.write(revoke).await.unwrap();
     assert_eq!(reason(&stage.reattach(&pc).await.map(drop).unwrap_err()), "revoked", "by the store alone");
 }

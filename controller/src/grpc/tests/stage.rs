@@ -83,6 +83,7 @@ impl Stage {
             Arc::new(ArcSwap::from_pointee(signer)),
             Arc::clone(&refusals),
             (Arc::clone(&verifier), Arc::clone(&denylist)),
+            Arc::default(),
             vec!["county.example:7443".into()],
         );
         let renewal = Renewal::new(Arc::clone(&context), issuing, Arc::clone(&denylist), refusals);

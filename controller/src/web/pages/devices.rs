@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use bbt_domain::{civil::Day, presence::presence, text, time::UtcMicros};
+use bbt_domain::{civil::Day, identity::StandingKind, presence::presence, text, time::UtcMicros};
 use bbt_store::{
     Tx,
     devices::{DeviceLine, device_count, device_search},
 };
 
-use super::{Badge, Shell, html};
+use super::{
+    Badge, Shell, html,
+    pieces::{Tab, address},
+};
 use crate::web::{
     Site,
     failure::Failure,
@@ -21,6 +24,8 @@ use crate::web::{
 
 /// Devices on one page.
 const PAGE: usize = 50;
+/// The tab of stolen devices, in the address.
+const STOLEN: &str = "stolen";
 /// Longest text to search for.
 const WANTED_CHARS: usize = 64;
 
@@ -38,6 +43,9 @@ struct DevicesPage {
     is_later: bool,
     next_url: Option<String>,
     first_url: String,
+    tabs: Vec<Tab>,
+    /// Which of the tabs it is, as the address has it.
+    show: &'static str,
 }
 
 struct Row {
@@ -63,16 +71,19 @@ pub(in crate::web) async fn list(
     let now = site.context.now();
     let wanted = text::clean(fields.text("q"), WANTED_CHARS);
     let after = fields.find("after").and_then(|id| id.parse().ok());
+    let show = fields.text("show");
+    let only = (show == STOLEN).then_some(StandingKind::Stolen);
+    let show = if only.is_some() { STOLEN } else { "" };
     let (actor, sought) = (visit.actor.clone(), wanted.clone());
     let read = move |tx: &mut Tx<'_>| {
         let counts = device_count(tx, &actor, Day::of(now).start())?;
-        Ok((counts, device_search(tx, &actor, &sought, after, PAGE + 1)?))
+        Ok((counts, device_search(tx, &actor, &sought, only, after, PAGE + 1)?))
     };
     let ((total, today), mut lines) = site.context.store.read(read).await?;
     // One more than is shown tells whether there is a next page.
     let more = lines.len() > PAGE;
     lines.truncate(PAGE);
-    let query = format::query_value(&wanted);
+    let url = |after: &str| address("/devices", &[("q", &wanted), ("show", show), ("after", after)]);
     let next = lines.last().filter(|_| more).map(|line| line.id);
     html(&DevicesPage {
         shell: Shell::new(&site, &visit, "/devices"),
@@ -82,16 +93,27 @@ pub(in crate::web) async fn list(
         is_empty: total == 0,
         rows: lines.into_iter().map(|line| row(line, visit.language, now)).collect(),
         is_later: after.is_some(),
-        next_url: next.map(|id| format!("/devices?q={query}&after={id}")),
-        first_url: format!("/devices?q={query}"),
+        next_url: next.map(|id| url(&id.to_string())),
+        first_url: url(""),
+        tabs: tabs(visit.language, show),
+        show,
         wanted,
     })
+}
+
+fn tabs(language: Language, current: &str) -> Vec<Tab> {
+    let tab = |show: &str, label| Tab {
+        label: language.text(label),
+        url: address("/devices", &[("show", show)]),
+        is_current: current == show,
+    };
+    vec![tab("", "devices-all"), tab(STOLEN, "device-stolen")]
 }
 
 fn row(line: DeviceLine, language: Language, now: UtcMicros) -> Row {
     Row {
         url: format!("/devices/{}", line.id),
-        badge: Badge::of(presence(line.standing, line.last_report_at, now), language),
+        badge: device_badge(&line, language, now),
         name: device_name(&line, language),
         id: line.id.to_string(),
         school: line.school_name,
@@ -101,6 +123,15 @@ fn row(line: DeviceLine, language: Language, now: UtcMicros) -> Row {
         disks: line.disk_bytes.map(format::decimal_bytes),
         os: line.os.map(|text| shown(&text)),
         last_report: line.last_report_at.map(|at| Moment::new(language, at)),
+    }
+}
+
+/// How a device stands, in a word; a stolen one is that before all else.
+pub(super) fn device_badge(line: &DeviceLine, language: Language, now: UtcMicros) -> Badge {
+    match line.standing_kind {
+        StandingKind::Stolen => Badge { tone: "bad", shape: "▲", word: language.text("device-stolen") },
+        StandingKind::Retired => Badge { tone: "off", shape: "－", word: language.text("device-retired") },
+        StandingKind::Plain => Badge::of(presence(line.standing, line.last_report_at, now), language),
     }
 }
 

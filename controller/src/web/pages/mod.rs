@@ -1,5 +1,6 @@
 //! The pages, one file per noun: a struct, its template, a short handler.
 
+pub(super) mod admissions;
 pub(super) mod device;
 pub(super) mod devices;
 pub(super) mod faults;
@@ -76,7 +77,21 @@ fn html(page: &impl Template) -> Result<Response, Failure> {
 
 /// What was done, told once on the page that the form leads to. The address carries one of these words, never a
 /// text: a foreign link can make nobody read more than "it was saved".
-const DONE: [&str; 6] = ["placed", "sealed", "unsealed", "settled", "school-added", "room-added"];
+const DONE: [&str; 13] = [
+    "placed",
+    "sealed",
+    "unsealed",
+    "settled",
+    "school-added",
+    "room-added",
+    "admission-decided",
+    "admission-undone",
+    "siblings-approved",
+    "device-stolen",
+    "device-back",
+    "device-frozen",
+    "device-thawed",
+];
 
 /// The sentence for `?done=`, if it is a word of ours.
 fn confirmation(language: Language, fields: &Fields) -> Option<String> {

@@ -117,6 +117,8 @@ mod tests {
             Cause::CertificateSuperseded,
             Cause::CertificateUnknown,
             Cause::ProofWrong,
+            Cause::Refused,
+            Cause::TooManyWaiting,
         ];
         for (cause, language) in causes.into_iter().flat_map(|cause| Language::ALL.map(|l| (cause, l))) {
             assert!(REFUSALS.contains(&cause.action()), "{cause:?}");

@@ -11,7 +11,10 @@ use bbt_domain::{
         policy::{Policy, Rules},
     },
     identity::{Evidence, EvidenceKind, TrustDomain},
-    ids::{AssetId, BootId, DeviceId, FaultId, Incarnation, RoomId, RunId, SchoolId, SetId, TokenId, UserId},
+    ids::{
+        AdmissionId, AssetId, BootId, DeviceId, FaultId, Incarnation, RoomId, RunId, SchoolId, SetId,
+        TokenId, UserId,
+    },
     ledger::{entry, fields::Specification},
     money::Money,
     org::{RoomKind, SchoolCode},
@@ -37,7 +40,9 @@ use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use crate::{clock::ManualClock, context::Context, desk::Desk, listen::PeerAddress, password};
+use crate::{
+    clock::ManualClock, context::Context, desk::Desk, listen::PeerAddress, password, pki::revoke::Denylist,
+};
 
 /// The account of every test.
 pub(super) const LOGIN: &str = "admin";
@@ -47,6 +52,7 @@ pub(super) const PASSWORD: &str = "correct horse battery";
 pub(super) struct County {
     pub(super) context: Arc<Context>,
     pub(super) clock: Arc<ManualClock>,
+    pub(super) denylist: Arc<Denylist>,
     router: Router,
     _folder: tempfile::TempDir,
 }
@@ -80,8 +86,10 @@ impl County {
             rules: Arc::default(),
             troubles: Arc::default(),
         });
-        let router = crate::web::router(context.clone(), Desk::new("county.example:8443"));
-        Self { context, clock, router, _folder: folder }
+        let denylist = Arc::new(Denylist::open(&folder.path().join("revocations.log")).unwrap());
+        let router =
+            crate::web::router(context.clone(), Desk::new("county.example:8443"), Arc::clone(&denylist));
+        Self { context, clock, denylist, router, _folder: folder }
     }
 
     /// Enrols a device; its id is made of `number`.
@@ -111,6 +119,9 @@ impl County {
                 evidence(EvidenceKind::BoardSerial, "PF0X1234", false),
                 evidence(EvidenceKind::BoardUuid, "00000000-0000-0000-0000-000000000000", true),
             ],
+            admission: AdmissionId::from_bytes([number; 16]),
+            host_name: "bgs-01".into(),
+            agent_version: "0.1.0".into(),
             peer: "192.0.2.9:50000".into(),
         };
         let write = move |tx: &mut Tx<'_>| {
@@ -120,7 +131,7 @@ impl County {
                 Err(error) => return Err(error),
             }
             token_create(tx, &Actor::Local, &token, now)?;
-            device_enroll(tx, &Actor::Anonymous, &enrolling, now)?.unwrap();
+            device_enroll(tx, &Actor::Anonymous, &enrolling, &|_| false, now)?.unwrap();
             certificate_signed(tx, &Actor::Anonymous, &[number; 16], b"der")
         };
         self.context.store.write(write).await.unwrap();
@@ -141,6 +152,8 @@ impl County {
             backlog_bytes: 5 << 20,
             clock_off_micros: -3 * 86_400 * 1_000_000,
             evidence: vec![],
+            canary: 0,
+            admission: AdmissionId::from_bytes([9; 16]),
         };
         let report = |(seq, body)| Report {
             run,
@@ -158,7 +171,7 @@ impl County {
         let contact = Contact { received: now, sent_wall: now, sent_mono_micros: 0, boot };
         let write = move |tx: &mut Tx<'_>| {
             let actor = Actor::Device(device);
-            let school = session_start(tx, &actor, &opening, now)?;
+            let school = session_start(tx, &actor, &opening, now)?.school;
             let (reports, row_ids) = (reports.clone(), Vec::clone(&row_ids));
             let delivery = Delivery { reports, row_ids, contact, session_run: run, school };
             reports_commit(tx, &actor, &delivery)

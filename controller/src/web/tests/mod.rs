@@ -1,5 +1,6 @@
 //! The console as a browser meets it: whole requests against a store in a temporary folder.
 
+mod admissions;
 mod county;
 mod faults;
 mod inquiries;

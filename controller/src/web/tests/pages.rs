@@ -4,7 +4,7 @@ use bbt_domain::{
         Disk, FileSystem, FileSystems, Hardware, Interface, Memory, MemoryModule, Network, Peer, Problem,
         Processor, Product, Reachability, Software, StateReport, Storage, Told,
     },
-    identity::Standing,
+    identity::{Standing, StandingKind},
     report::{Body, Class, Gap},
     time::UtcMicros,
 };
@@ -260,7 +260,8 @@ async fn a_paused_device_says_why() {
     let device = county.device(7).await;
     let now = county.context.now();
     let revoke = move |tx: &mut Tx<'_>| {
-        device_stand(tx, &Actor::Local, device, Standing::Revoked, "已报失", now).map(|_| ())
+        device_stand(tx, &Actor::Local, device, Standing::Revoked, StandingKind::Plain, "已报失", now)
+            .map(|_| ())
     };
     county.context.store.write(revoke).await.unwrap();
     let page = county.signed_in().await.get(&format!("/devices/{device}")).await;
@@ -367,7 +368,11 @@ async fn refused_connections_say_who_why_and_what_to_do() {
 async fn every_failure_has_its_page_in_both_languages() {
     use crate::web::{failure::Failure, visit::Visit};
     let county = County::new().await;
-    let site = crate::web::Site::of(county.context.clone(), Desk::new("county.example:8443"));
+    let site = crate::web::Site::of(
+        county.context.clone(),
+        Desk::new("county.example:8443"),
+        county.denylist.clone(),
+    );
     for language in crate::web::language::Language::ALL {
         let visit = Visit {
             actor: Actor::Anonymous,

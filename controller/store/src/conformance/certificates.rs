@@ -2,12 +2,12 @@ use std::time::Duration;
 
 use bbt_domain::{
     access::Actor,
-    identity::{Evidence, EvidenceKind, Issuance, Standing},
-    ids::DeviceId,
+    identity::{Evidence, EvidenceKind, Issuance, Standing, StandingKind},
+    ids::{AdmissionId, DeviceId},
     time::UtcMicros,
 };
 
-use super::{Exam, START};
+use super::{Exam, START, new_set};
 use crate::{
     StoreError,
     audit::audit_list,
@@ -16,6 +16,7 @@ use crate::{
         certificate_renew, certificate_signed, certificate_use,
     },
     devices::{device_show, device_stand},
+    enrollment::Admitted,
 };
 
 exams![
@@ -73,10 +74,23 @@ impl Exam {
             key_sha256: [serial; 32],
             certificate: new(serial, now),
             evidence: vec![evidence],
+            run: None,
+            device: DeviceId::from_bytes([serial; 16]),
+            set: new_set(serial),
+            admission: AdmissionId::from_bytes([serial; 16]),
+            agent_version: "0.1.0".into(),
             peer: PEER.into(),
         };
         let actor = Actor::Device(device);
-        self.store.write(move |tx| certificate_reattach(tx, &actor, &reattaching, now)).await.expect("stored")
+        let write =
+            move |tx: &mut crate::Tx<'_>| certificate_reattach(tx, &actor, &reattaching, &|_| false, now);
+        match self.store.write(write).await.expect("stored")? {
+            Admitted::Device(enrolled) => {
+                assert_eq!(enrolled.device, device, "it is the device itself");
+                Ok(enrolled.school_name)
+            }
+            Admitted::Waiting(waiting) => panic!("it waits: {waiting:?}"),
+        }
     }
 
     async fn shows(&self, device: DeviceId, serial: u8, now: UtcMicros) -> Result<(), CertificateRefusal> {
@@ -131,8 +145,9 @@ async fn a_serial_of_another_device_is_refused(exam: Exam) {
 async fn a_revoked_or_unknown_device_neither_renews_nor_reattaches(exam: Exam) {
     let device = exam.device(7).await;
     exam.renew(device, 99, 1, at(1)).await.unwrap();
-    let revoke =
-        move |tx: &mut crate::Tx<'_>| device_stand(tx, &Actor::Local, device, Standing::Revoked, "", at(2));
+    let revoke = move |tx: &mut crate::Tx<'_>| {
+        device_stand(tx, &Actor::Local, device, Standing::Revoked, StandingKind::Plain, "", at(2))
+    };
     exam.store.write(revoke).await.unwrap();
     assert_eq!(exam.shows(device, 1, at(3)).await, Err(CertificateRefusal::Revoked));
     assert_eq!(exam.renew(device, 1, 2, at(3)).await, Err(CertificateRefusal::Revoked));

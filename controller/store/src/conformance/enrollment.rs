@@ -1,6 +1,10 @@
 use std::time::Duration;
 
-use bbt_domain::{access::Actor, identity::Standing, ids::Incarnation};
+use bbt_domain::{
+    access::Actor,
+    identity::{Standing, StandingKind},
+    ids::Incarnation,
+};
 use serde_json::json;
 
 use super::{Exam, START};
@@ -47,8 +51,11 @@ async fn unknown_and_expired_tokens_open_nothing(exam: Exam) {
 
 async fn a_revoked_device_does_not_come_back_by_its_old_token(exam: Exam) {
     let device = exam.device(7).await;
-    let stand =
-        |standing| move |tx: &mut crate::Tx<'_>| device_stand(tx, &Actor::Local, device, standing, "", START);
+    let stand = |standing| {
+        move |tx: &mut crate::Tx<'_>| {
+            device_stand(tx, &Actor::Local, device, standing, StandingKind::Plain, "", START)
+        }
+    };
     assert!(exam.store.write(stand(Standing::Revoked)).await.unwrap());
     assert!(!exam.store.write(stand(Standing::Revoked)).await.unwrap(), "it stood so already");
     assert_eq!(exam.enroll(7, 7, 99, START).await, Err(TokenRefusal::Revoked(device)));

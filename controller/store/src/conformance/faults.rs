@@ -6,7 +6,7 @@ use bbt_domain::{
     access::Actor,
     facts::{FileSystem, FileSystems, StateReport, Told},
     fault::{FaultKind, FaultState, policy::Rules},
-    ids::{BootId, ContractId, DeviceId, FaultId, InquiryId, MessageId, RunId, SetId, TicketId},
+    ids::{AdmissionId, BootId, ContractId, DeviceId, FaultId, InquiryId, MessageId, RunId, SetId, TicketId},
     inquiry::{Answer, InquiryState},
     org::{SchoolCode, SetStanding},
     report::{Body, Class, Contact, Report},
@@ -96,6 +96,8 @@ impl County {
             backlog_bytes: 0,
             clock_off_micros: 0,
             evidence: vec![],
+            canary: 0,
+            admission: AdmissionId::from_bytes([9; 16]),
         };
         let now = county.now;
         let actor = Actor::Device(device);

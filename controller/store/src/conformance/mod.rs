@@ -23,8 +23,10 @@ macro_rules! exams {
     };
 }
 
+mod admissions;
 mod backup;
 mod certificates;
+mod clones;
 mod enrollment;
 mod faults;
 mod ledger;
@@ -40,8 +42,8 @@ mod usage;
 
 use bbt_domain::{
     access::Actor,
-    identity::TrustDomain,
-    ids::{DeviceId, Incarnation, SchoolId, SetId, TokenId},
+    identity::{Evidence, TrustDomain},
+    ids::{AdmissionId, DeviceId, Incarnation, SchoolId, SetId, TokenId},
     org::SchoolCode,
     set_code::SetCode,
     time::UtcMicros,
@@ -52,7 +54,7 @@ use crate::{
     Store, StoreError, Tx,
     audit::audit_note,
     certificates::NewCertificate,
-    enrollment::{Enrolled, Enrolling, NewToken, TokenRefusal, device_enroll, token_create},
+    enrollment::{Admitted, Enrolled, Enrolling, NewToken, TokenRefusal, device_enroll, token_create},
     meta::{County, county_create},
     params,
     schools::school_add,
@@ -142,7 +144,7 @@ impl Exam {
         self.store.write(move |tx| token_create(tx, &Actor::Local, &token, START)).await.expect("a token");
     }
 
-    /// Enrols `key` with the token, as the device `device` if it is new.
+    /// Enrols `key` with the token, as the device `device` if it is new; nothing is known of its hardware.
     pub(super) async fn enroll(
         &self,
         secret: u8,
@@ -150,6 +152,21 @@ impl Exam {
         device: u8,
         now: UtcMicros,
     ) -> Result<Enrolled, TokenRefusal> {
+        match self.admit(secret, key, device, vec![], now).await? {
+            Admitted::Device(enrolled) => Ok(enrolled),
+            Admitted::Waiting(waiting) => panic!("it waits: {waiting:?}"),
+        }
+    }
+
+    /// The same for a PC that shows `evidence`, while no stream is open.
+    pub(super) async fn admit(
+        &self,
+        secret: u8,
+        key: u8,
+        device: u8,
+        evidence: Vec<Evidence>,
+        now: UtcMicros,
+    ) -> Result<Admitted, TokenRefusal> {
         let enrolling = Enrolling {
             secret_sha256: [secret; 32],
             key_sha256: [key; 32],
@@ -160,12 +177,17 @@ impl Exam {
                 not_before: now,
                 not_after: now,
             },
-            evidence: vec![],
+            evidence,
+            admission: AdmissionId::from_bytes([key; 16]),
+            host_name: "bgs-01".into(),
+            agent_version: "0.1.0".into(),
             peer: "192.0.2.1".into(),
         };
-        let enrolled =
-            self.store.write(move |tx| device_enroll(tx, &Actor::Anonymous, &enrolling, now)).await;
-        enrolled.expect("the store works")
+        let admitted = self
+            .store
+            .write(move |tx| device_enroll(tx, &Actor::Anonymous, &enrolling, &|_| false, now))
+            .await;
+        admitted.expect("the store works")
     }
 
     /// An enrolled device.

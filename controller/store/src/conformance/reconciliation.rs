@@ -5,7 +5,7 @@ use std::time::Duration;
 use bbt_domain::{
     access::{Act, Actor},
     facts::{Disk, Hardware, Memory, Processor, Product, StateReport, Storage, Told},
-    identity::Standing,
+    identity::{Standing, StandingKind},
     ids::{CaseId, DeviceId, SetId},
     ledger::fields::Specification,
     reconciliation::{Item, Measure, Outcome, Settlement, Why},
@@ -187,7 +187,9 @@ async fn what_nobody_has_seen_is_unknown_and_no_case(exam: Exam) {
     county
         .exam
         .store
-        .write(move |tx| device_stand(tx, &Actor::Local, device, Standing::Revoked, "", START))
+        .write(move |tx| {
+            device_stand(tx, &Actor::Local, device, Standing::Revoked, StandingKind::Plain, "", START)
+        })
         .await
         .unwrap();
     assert_eq!(county.reconcile().await, 0, "a device that may not report is no evidence");

@@ -3,7 +3,7 @@ use std::time::Duration;
 use bbt_domain::{
     access::Actor,
     facts::{Software, StateReport, Told},
-    ids::{BootId, DeviceId, RunId, SchoolId},
+    ids::{AdmissionId, BootId, DeviceId, RunId, SchoolId},
     report::{Body, Class, Contact, Decision, Gap, Report},
     time::UtcMicros,
 };
@@ -70,6 +70,8 @@ impl Exam {
             backlog_bytes: 300,
             clock_off_micros: -2_000_000,
             evidence: vec![],
+            canary: 0,
+            admission: AdmissionId::from_bytes([9; 16]),
         };
         let actor = Actor::Device(device);
         self.store.write(move |tx| session_start(tx, &actor, &opening, START)).await.expect("a session");
@@ -220,6 +222,8 @@ async fn a_device_that_was_never_recorded_opens_no_session(exam: Exam) {
         backlog_bytes: 0,
         clock_off_micros: 0,
         evidence: vec![],
+        canary: 0,
+        admission: AdmissionId::from_bytes([9; 16]),
     };
     let result = exam.store.write(move |tx| session_start(tx, &stranger, &opening, START)).await;
     assert!(matches!(result, Err(StoreError::NotFound { noun: "device", .. })), "{result:?}");

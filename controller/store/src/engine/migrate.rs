@@ -8,21 +8,23 @@ use super::{OpenError, Value, postgres::Session};
 use crate::{error::StoreError, params};
 
 /// Every step from an empty file to today's schema, in order; a released one is never changed.
-const SQLITE: [&str; 5] = [
+const SQLITE: [&str; 6] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_sets_faults_tickets.sql"),
     include_str!("../../migrations/sqlite/0003_ledger_usage.sql"),
     include_str!("../../migrations/sqlite/0004_history_in_rows.sql"),
     include_str!("../../migrations/sqlite/0005_certificates.sql"),
+    include_str!("../../migrations/sqlite/0006_admissions.sql"),
 ];
 
 /// The same steps for a schema on a server.
-const POSTGRES: [&str; 5] = [
+const POSTGRES: [&str; 6] = [
     include_str!("../../migrations/postgres/0001_first.sql"),
     include_str!("../../migrations/postgres/0002_sets_faults_tickets.sql"),
     include_str!("../../migrations/postgres/0003_ledger_usage.sql"),
     include_str!("../../migrations/postgres/0004_history_in_rows.sql"),
     include_str!("../../migrations/postgres/0005_certificates.sql"),
+    include_str!("../../migrations/postgres/0006_admissions.sql"),
 ];
 
 /// What the steps are done on.
