@@ -119,6 +119,8 @@ mod tests {
     const NAME: &str = "07070707-0707-0707-0707-070707070707";
     const URI: &str = "spiffe://00.bbt/device/07070707-0707-0707-0707-070707070707";
 
+    type Change = fn(&mut CertificateParams);
+
     fn recorded() -> CertificateParams {
         let mut params = CertificateParams::default();
         params.distinguished_name = rcgen::DistinguishedName::new();
@@ -155,7 +157,7 @@ mod tests {
         signed(&recorded(), &key, &key).unwrap();
         let other = KeyPair::generate().unwrap();
         assert!(matches!(signed(&recorded(), &other, &key), Err(PkiError::Lint(_))), "another key");
-        let changes: [(&str, fn(&mut CertificateParams)); 13] = [
+        let changes: [(&str, Change); 13] = [
             ("another serial", |params| params.serial_number = Some(SerialNumber::from_slice(&[0x42; 16]))),
             ("a later end", |params| validity(params, NOW, LATER.plus(std::time::Duration::from_secs(1)))),
             ("another name", |params| params.distinguished_name.push(DnType::CommonName, "another")),
