@@ -1,5 +1,6 @@
-//! `seal`: makes a disk ready to be copied to other PCs. What makes this PC itself goes: key, certificate, reports
-//! that wait, what was remembered of the last start. The settings stay, and so does the program.
+//! `seal`: makes a disk ready to be copied to other PCs. What makes this PC itself goes: key, certificate, what
+//! the county told it (secrets are among that), reports that wait, what was remembered of the last start. The settings
+//! stay, and so does the program.
 //!
 //! A copied disk that still had a key would be a clone of this PC to the county; it is told apart there, and a person
 //! has to look at each. A sealed one enrols as a PC of its own, with a token that comes on a stick and not on the disk.
@@ -34,7 +35,7 @@ pub fn seal(state: &Folder) -> Result<Vec<PathBuf>, SealError> {
     }
     let _lock = state.lock()?;
     let mut removed = Vec::new();
-    for path in [state.identity(), state.spool(), state.run(), state.canary()] {
+    for path in [state.identity(), state.configuration(), state.spool(), state.run(), state.canary()] {
         let gone = match fs::symlink_metadata(&path) {
             Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
             Ok(_) => fs::remove_file(&path),
@@ -62,13 +63,14 @@ mod tests {
         for file in [
             state.identity().join("key.pem"),
             state.identity().join("device.json"),
+            state.configuration().join("told"),
             state.spool().join("spool.db"),
             state.run().join("boot.json"),
             state.canary(),
         ] {
             fs::write(file, "secret").unwrap();
         }
-        assert_eq!(seal(&state).unwrap().len(), 4);
+        assert_eq!(seal(&state).unwrap().len(), 5);
         let left: Vec<_> =
             fs::read_dir(state.root()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["lock"]);
