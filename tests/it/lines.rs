@@ -64,8 +64,8 @@ fn whatever_byte_a_line_is_cut_at_every_report_arrives_once() -> Result<()> {
     link.lead_to(county.listen()?.agents);
     link.delay(Duration::from_millis(5));
     let mut agents = Vec::new();
-    for _ in 0..AGENTS {
-        let agent = Agent::enroll(&county)?;
+    for no in 0..AGENTS {
+        let agent = Agent::enroll_on_board(&county, no)?;
         let (count, size_bytes) = WAITING;
         let count = count * (cuts / CUTS_IN_A_CHECK).max(1);
         let added = backlog::add(&agent, count, size_bytes, Standing::Waiting, &mut chance)?;

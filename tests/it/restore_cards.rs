@@ -70,8 +70,8 @@ fn a_frozen_pc_whose_image_has_an_old_certificate_comes_back_at_every_start() ->
 fn enroll(county: &County, mut prepare: impl FnMut(&Agent) -> Result<()>) -> Result<Vec<FrozenPc>> {
     let pcs = number(PCS)?.unwrap_or(PCS_IN_A_CHECK);
     (0..pcs)
-        .map(|_| {
-            let agent = Agent::enroll(county)?;
+        .map(|no| {
+            let agent = Agent::enroll_on_board(county, no as usize)?;
             prepare(&agent)?;
             FrozenPc::freeze(agent)
         })

@@ -102,9 +102,10 @@ impl Spool {
         Ok(self.last_seq)
     }
 
-    /// How long the next [`Spool::commit`] may wait for company; none when nothing waits.
+    /// How long the next [`Spool::commit`] may wait for company; none when nothing waits. What lies on a disk that
+    /// refused waits too: for the disk.
     pub fn commit_within(&self, now: &Stamp) -> Option<Duration> {
-        if self.waiting.is_empty() && self.unnoted.is_empty() {
+        if self.waiting.is_empty() && self.unnoted.is_empty() && self.database.is_some() {
             return None;
         }
         if let Some(trouble) = &self.trouble {
@@ -125,6 +126,7 @@ impl Spool {
 
     /// Brings to disk what waits, and applies the limits.
     pub fn commit(&mut self, now: &Stamp) {
+        self.come_back(now);
         if !self.unnoted.is_empty() && !self.rests(now) {
             self.decide(&[], None, now);
         }
@@ -152,9 +154,7 @@ impl Spool {
         max_bytes: usize,
         now: &Stamp,
     ) -> Vec<(FrameKey, wire::Frame)> {
-        if self.database.is_none() && !self.rests(now) {
-            self.reopen(now);
-        }
+        self.come_back(now);
         self.tell_gaps(now);
         let mut batch = BatchBuilder::new(max_bytes.min(BATCH_MAX_BYTES), self.under_way.is_empty());
         match self.fill(&mut batch, first) {
@@ -431,6 +431,13 @@ impl Spool {
                 (wire::Kind::Gap, Some(gap)) => self.untold.take_back(&gap),
                 _ => self.untold.note(row.key, row.class, row.wall_micros, wire::GapReason::SpoolFull),
             }
+        }
+    }
+
+    /// Opens the database anew that was closed because the disk refused, unless the disk is being left alone.
+    fn come_back(&mut self, now: &Stamp) {
+        if self.database.is_none() && !self.rests(now) {
+            self.reopen(now);
         }
     }
 

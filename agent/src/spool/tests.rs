@@ -477,6 +477,27 @@ fn an_answer_that_the_disk_did_not_take_is_noted_when_it_does() {
 }
 
 #[test]
+fn a_disk_that_refused_a_greeting_is_asked_again_for_what_lies_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = open(folder.path(), 1, ROOMY);
+    spool.append(draft(Class::State, 10), &at(0)).unwrap();
+    spool.commit(&at(0));
+    assert_eq!(spool.commit_within(&at(0)), None);
+
+    let other = rusqlite::Connection::open(folder.path().join(FILE_NAME)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    spool.welcomed(vec![1], 60, None, &at(1));
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(seqs(&batch(&mut spool, &at(1))), [0_u64; 0], "the disk is left alone for a while");
+
+    let wait = spool.commit_within(&at(1)).expect("it is asked again by itself");
+    let later = at(1 + wait.as_secs() as i64);
+    spool.commit(&later);
+    assert_eq!(spool.commit_within(&later), None);
+    assert_eq!(seqs(&batch(&mut spool, &later)), [1]);
+}
+
+#[test]
 fn memory_is_bounded_while_there_is_no_disk() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("gone");

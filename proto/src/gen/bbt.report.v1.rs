@@ -200,7 +200,7 @@ pub struct Live {
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 #[prost(skip_debug)]
 pub struct Secret {
-    /// "projector/<id>/password"
+    /// "projector/ID/password"
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
     #[prost(bytes = "vec", tag = "2")]

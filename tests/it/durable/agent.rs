@@ -65,8 +65,9 @@ fn an_agent_that_fails_at_its_durable_calls_stays_the_same_device_and_loses_and_
     let chosen = choose(&points, WALKS, "an_agent_that_fails")?;
     // As many uses as there are devices: one that used the token twice would leave none for the last.
     let token = county.token_with(&["--uses", &chosen.len().to_string()])?;
-    let walked =
-        walk_all(&chosen, |no, point, failure| walk(&token, point, failure, &mut Chance::part(seed, no)))?;
+    let walked = walk_all(&chosen, |no, point, failure| {
+        walk(&token, no + 1, point, failure, &mut Chance::part(seed, no))
+    })?;
     county.stop()?;
 
     let record = CountyRecord::read(&county)?;
@@ -109,7 +110,7 @@ fn an_agent_that_fails_at_its_durable_calls_stays_the_same_device_and_loses_and_
 /// The calls of a walk that nobody disturbs, in their order.
 fn list(county: &County, seed: u64) -> Result<Vec<Point>> {
     let token = county.token()?;
-    let mut walked = Walked::new()?;
+    let mut walked = Walked::new(0)?;
     let of =
         |phase, trace: &Trace| anyhow::Ok(trace.calls()?.into_iter().map(move |call| Point { phase, call }));
 
@@ -131,8 +132,14 @@ fn list(county: &County, seed: u64) -> Result<Vec<Point>> {
 
 /// A device's way from enrolment to an empty backlog, with a failure at `point`. Whether it was killed there; the calls
 /// of two walks are not quite the same.
-fn walk(token: &Token, point: &Point, failure: Failure, chance: &mut Chance) -> Result<(Walked, bool)> {
-    let mut walked = Walked::new()?;
+fn walk(
+    token: &Token,
+    no: usize,
+    point: &Point,
+    failure: Failure,
+    chance: &mut Chance,
+) -> Result<(Walked, bool)> {
+    let mut walked = Walked::new(no)?;
     let mut killed = false;
     if point.phase == Phase::Enroll {
         walked.agent.set_wrapper(point.call.failing(failure));
@@ -163,8 +170,8 @@ fn walk(token: &Token, point: &Point, failure: Failure, chance: &mut Chance) -> 
 }
 
 impl Walked {
-    fn new() -> Result<Self> {
-        let mut agent = Agent::new()?;
+    fn new(no: usize) -> Result<Self> {
+        let mut agent = Agent::on_board(no)?;
         agent.set_environment("BBT_AGENT__SPOOL__MAX_BYTES", SPOOL_MAX_BYTES);
         Ok(Self { agent, added: BTreeMap::new(), kept: BTreeMap::new() })
     }

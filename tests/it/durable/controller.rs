@@ -55,7 +55,7 @@ type Walked = (County, Vec<Book>);
 /// Devices under load while the controller, started by `wrapper`, fails once; whether it had to be started again.
 fn walk(wrapper: Vec<String>, chance: &mut Chance) -> Result<(Walked, bool)> {
     let mut county = County::start()?;
-    let agents = (0..DEVICES).map(|_| Agent::enroll(&county)).collect::<Result<Vec<_>>>()?;
+    let agents = (0..DEVICES).map(|no| Agent::enroll_on_board(&county, no)).collect::<Result<Vec<_>>>()?;
     county.stop()?;
 
     county.set_wrapper(wrapper);

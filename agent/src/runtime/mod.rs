@@ -2,7 +2,12 @@
 //!
 //! One thread. Four things go on side by side: the schedule (collect, sample, append), the uplink (send, decide),
 //! the upkeep of the identity, and the signals. Schedule and uplink meet in the spool and nowhere else, except that
-//! a new stream asks for the full state; uplink and upkeep meet in what they watch of each other. An orderly stop tells the usage that was not told yet, commits what waits and is over within two seconds.
+//! a new stream asks for the full state; uplink and upkeep meet in what they watch of each other. An orderly stop tells
+//! the usage that was not told yet, commits what waits and is over within two seconds.
+
+mod conduct;
+mod notice;
+mod reporter;
 
 use std::{
     pin::{Pin, pin},
@@ -11,7 +16,6 @@ use std::{
 };
 
 use bbt_proto::report::v1 as wire;
-use prost::Message;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -22,7 +26,6 @@ use crate::{
     VERSION,
     boot_record::BootRecord,
     canary::Canary,
-    collect::{self, Runner, Section, load::Sampler, usage::Usage},
     config::Config,
     configuration::{self, Configuration},
     folder::{Folder, FolderError},
@@ -30,26 +33,23 @@ use crate::{
         IdentityError,
         clock::Clock,
         keystore, next,
-        upkeep::{Credentials, Standing, Upkeep},
+        upkeep::{Credentials, Upkeep},
     },
     platform::Platform,
-    report::{self, StateTracker},
-    schedule::{Schedule, Task},
-    spool::{Class, Draft, Handle, Origin, SpoolError},
-    status::RunStatus,
+    report,
+    schedule::Task,
+    spool::{Handle, Origin, SpoolError},
     uplink::{
         self, Link,
         session::{FullStateRequest, Setting},
     },
 };
 
-/// Every section, as an inventory collects them.
-pub const ALL_SECTIONS: &[&str] =
-    &["hardware", "storage", "file_systems", "network", "reachability", "software"];
-/// Collected at every look for changed state: cheap, and what changes while nobody works on the machine.
-const CHANGING_SECTIONS: &[&str] = &["storage", "file_systems", "network", "reachability"];
-/// The status file is written at most this often.
-const STATUS_EVERY: Duration = Duration::from_secs(5);
+use conduct::Conduct;
+use notice::Notice;
+pub use reporter::ALL_SECTIONS;
+use reporter::Reporter;
+
 /// The spool has this long for its last commit; a disk that hangs must not hold up a shutdown.
 const STOP_WITHIN: Duration = Duration::from_millis(1_500);
 
@@ -263,257 +263,6 @@ async fn work(parts: Parts<'_>, reporter: &mut Reporter) -> Result<Left, RunErro
     }
 }
 
-/// The schedule, and the configuration that it goes by.
-struct Conduct {
-    configuration: Configuration,
-    schedule: Schedule,
-    platform: Arc<dyn Platform>,
-    clock: Arc<Clock>,
-}
-
-impl Conduct {
-    fn new(configuration: Configuration, platform: Arc<dyn Platform>, clock: Arc<Clock>) -> Conduct {
-        let mut jitter = [0; 8];
-        platform.random(&mut jitter);
-        let now_mono_micros = platform.now().mono_micros;
-        let intervals = configuration.in_force().intervals();
-        let schedule = Schedule::new(intervals, now_mono_micros, u64::from_le_bytes(jitter));
-        Conduct { configuration, schedule, platform, clock }
-    }
-
-    /// How long nothing is to do.
-    fn wait(&self) -> Duration {
-        let live_ends = self.configuration.live_ends().unwrap_or(i64::MAX);
-        let due = self.schedule.next_due().min(live_ends);
-        let micros = due.saturating_sub(self.platform.now().mono_micros).max(0);
-        Duration::from_micros(micros as u64)
-    }
-
-    /// Goes back to the ordinary intervals when a live look is over; true if one was.
-    fn end_live(&mut self) -> bool {
-        let now_mono_micros = self.platform.now().mono_micros;
-        let ended = self.configuration.end_live(now_mono_micros);
-        if ended {
-            tracing::info!("the live look is over");
-            self.schedule.change(self.configuration.in_force().intervals(), now_mono_micros);
-        }
-        ended
-    }
-
-    fn due(&mut self) -> Vec<Task> {
-        let now = self.clock.stamp();
-        self.schedule.due(now.mono_micros, self.configuration.quiet_until(&now))
-    }
-
-    /// Applies what the county tells.
-    async fn take(&mut self, config: wire::Config, state: &Folder) -> wire::ConfigOutcome {
-        let (platform, folder) = (self.platform.clone(), state.spool());
-        // A disk that hangs is asked on another thread; one that does not tell sets no bound.
-        let space = tokio::task::spawn_blocking(move || platform.space(&folder)).await;
-        let disk_bytes = space.ok().and_then(Result::ok).map(|space| space.size_bytes);
-        let now = self.clock.stamp();
-        let before = self.configuration.in_force();
-        let outcome = self.configuration.apply(config, &now, disk_bytes);
-        let after = self.configuration.in_force();
-        if after != before {
-            self.schedule.change(after.intervals(), now.mono_micros);
-        }
-        outcome
-    }
-
-    fn told(&self) -> configuration::Told {
-        self.configuration.told(&self.clock.stamp())
-    }
-}
-
-/// Turns what is due into frames in the spool.
-struct Reporter {
-    platform: Arc<dyn Platform>,
-    clock: Arc<Clock>,
-    spool: Handle,
-    record: BootRecord,
-    runner: Runner,
-    tracker: StateTracker,
-    sampler: Sampler,
-    usage: Usage,
-    /// The newest of each section.
-    latest: Vec<Section>,
-    /// A full state that is the newest of all and was not handed to a stream.
-    unsent_full: Option<u64>,
-}
-
-impl Reporter {
-    fn new(
-        platform: Arc<dyn Platform>,
-        clock: Arc<Clock>,
-        spool: Handle,
-        record: BootRecord,
-        controller: Option<String>,
-    ) -> Reporter {
-        let mut usage = Usage::new();
-        if let Some(told_until_micros) = record.told_until_micros() {
-            usage.unwatched(told_until_micros, platform.now().mono_micros);
-        }
-        Reporter {
-            runner: Runner::new(platform.clone(), collect::all(controller, VERSION)),
-            platform,
-            clock,
-            spool,
-            record,
-            tracker: StateTracker::new(),
-            sampler: Sampler::new(),
-            usage,
-            latest: Vec::new(),
-            unsent_full: None,
-        }
-    }
-
-    async fn perform(&mut self, tasks: &[Task]) -> Result<(), SpoolError> {
-        for task in tasks {
-            match task {
-                Task::Reading => {
-                    self.sampler.tick(self.platform.as_ref());
-                    self.look_at_seat().await;
-                }
-                Task::Sample => self.sampler.close_sample(self.platform.now()),
-                Task::Frame => {
-                    if let Some(samples) = self.sampler.take_frame() {
-                        let body = samples.encode_to_vec();
-                        self.append(Class::History, wire::Kind::Samples, body).await?;
-                    }
-                    self.tell_usage().await?;
-                }
-                Task::StateCheck => {
-                    let sections = self.collect(CHANGING_SECTIONS).await;
-                    if let Some(changed) = self.tracker.changed(sections) {
-                        self.unsent_full = None;
-                        self.append(Class::State, wire::Kind::State, changed.encode_to_vec()).await?;
-                    }
-                }
-                Task::Inventory => {
-                    self.collect(ALL_SECTIONS).await;
-                    self.unsent_full = self.append_full_state().await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// On another thread: once a minute it asks another program. A panic there is as unknown as an error.
-    async fn look_at_seat(&mut self) {
-        let platform = self.platform.clone();
-        let session = tokio::task::spawn_blocking(move || platform.session()).await;
-        let seat = session.ok().and_then(Result::ok);
-        self.usage.tick(self.platform.now().mono_micros, seat);
-    }
-
-    async fn tell_usage(&mut self) -> Result<(), SpoolError> {
-        let now = self.clock.stamp();
-        if let Some(usage) = self.usage.take(&now) {
-            self.record.telling_until(now.mono_micros);
-            self.append(Class::State, wire::Kind::Usage, usage.encode_to_vec()).await?;
-        }
-        Ok(())
-    }
-
-    /// The full state that opens a stream: the last one if it is still the newest, else a new one.
-    async fn answer_full_state(&mut self, asked: FullStateRequest) -> Result<(), SpoolError> {
-        let seq = match self.unsent_full.take() {
-            Some(seq) => Some(seq),
-            None => self.append_full_state().await?,
-        };
-        if let Some(seq) = seq {
-            // A stream that broke meanwhile does not need it; the frame stays backlog.
-            asked.send(seq).ok();
-        }
-        Ok(())
-    }
-
-    async fn append_full_state(&mut self) -> Result<Option<u64>, SpoolError> {
-        let state = self.tracker.full(self.latest.clone());
-        self.append(Class::State, wire::Kind::State, state.encode_to_vec()).await
-    }
-
-    /// None if the frame was too large, which is counted and said.
-    async fn append(&self, class: Class, kind: wire::Kind, body: Vec<u8>) -> Result<Option<u64>, SpoolError> {
-        match self.spool.append(Draft { class, kind, body: body.into() }).await {
-            Ok(seq) => Ok(Some(seq)),
-            Err(error @ SpoolError::TooLarge { .. }) => {
-                tracing::error!("{error}");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn collect(&mut self, names: &[&str]) -> Vec<Section> {
-        let sections = self.runner.run(names).await;
-        for section in &sections {
-            if let Section::Reachability(reachability) = section {
-                let time = |peer: &Option<wire::Peer>| {
-                    peer.as_ref().and_then(|peer| peer.round_trip_micros).map(Duration::from_micros)
-                };
-                self.sampler.round_trip(time(&reachability.gateway), time(&reachability.controller));
-            }
-            match self.latest.iter_mut().find(|known| known.name() == section.name()) {
-                Some(known) => known.clone_from(section),
-                None => self.latest.push(section.clone()),
-            }
-        }
-        sections
-    }
-}
-
-/// Writes the status file: at once when contact changed, which the pauses between attempts keep rare; else soon
-/// after something changed, at most every [`STATUS_EVERY`].
-struct Notice<'a> {
-    state: &'a Folder,
-    spool: Handle,
-    due: Option<Instant>,
-    written: Option<Instant>,
-    failed: bool,
-}
-
-impl<'a> Notice<'a> {
-    fn new(state: &'a Folder, spool: Handle) -> Notice<'a> {
-        Notice { state, spool, due: None, written: None, failed: false }
-    }
-
-    fn at_once(&mut self) {
-        self.due = Some(Instant::now());
-    }
-
-    fn changed(&mut self) {
-        let earliest = self.written.map(|written| written + STATUS_EVERY);
-        self.due.get_or_insert_with(|| earliest.unwrap_or_else(Instant::now).max(Instant::now()));
-    }
-
-    fn wait(&self) -> Duration {
-        self.due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()))
-    }
-
-    async fn write(
-        &mut self,
-        wall_micros: i64,
-        link: &Link,
-        standing: &Standing,
-        told: configuration::Told,
-    ) -> Result<(), SpoolError> {
-        let (spool, contact) = (self.spool.summary().await?, self.spool.contact().await?);
-        let status = RunStatus::new(VERSION, wall_micros, link, standing, &spool, &contact, told);
-        let written = status.write(self.state);
-        if let Err(error) = &written
-            && !self.failed
-        {
-            tracing::warn!("cannot write the status file: {error}; `bbt-agent status` will show old news");
-        }
-        self.failed = written.is_err();
-        self.due = None;
-        self.written = Some(Instant::now());
-        Ok(())
-    }
-}
-
 /// Resolves when the system asks the agent to stop.
 #[cfg(unix)]
 fn stop_asked() -> std::io::Result<impl Future<Output = ()>> {
@@ -542,6 +291,8 @@ fn stop_asked() -> std::io::Result<impl Future<Output = ()>> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+
+    use prost::Message;
 
     use super::*;
     use crate::{
