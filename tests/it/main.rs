@@ -27,3 +27,4 @@ mod quickstart;
 mod refusals;
 mod restore;
 mod restore_cards;
+mod storm;

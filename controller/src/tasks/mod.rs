@@ -4,7 +4,8 @@
 //! safe to repeat and to cut off anywhere: the next run finishes the work. It runs by timer and by nudge. Stages
 //! poke each other ([`Nudge`]) and never call each other: ingest wakes [`fault_analysis`], which wakes
 //! [`ticket_opening`] and [`inquiry_opening`], which wake [`outbox_delivery`]. A nudge that is lost costs the
-//! time until the timer, nothing else. [`reconciliation`], [`lesson_telling`] and [`store_watch`] go by their timers.
+//! time until the timer, nothing else. All others go by their timers; [`certificate_renewal`] is also woken when
+//! a clock is accepted or an intermediate taken over.
 
 pub mod certificate_renewal;
 pub mod clock_watch;
