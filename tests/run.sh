@@ -30,6 +30,10 @@ What each section said is kept in tests/out/.
               BBT_TEST_CLOCK_JUMPS         500    jumps of the clocks, each way
               BBT_TEST_FROZEN_PCS           40    PCs with a restore card, and
               BBT_TEST_FROZEN_STARTS        30    how often each starts
+              BBT_TEST_CLONES               40    clones of one image
+              BBT_TEST_STORM_DEVICES     10000    devices that come back at once
+              BBT_TEST_FUZZ_SECS         21600    seconds of damaged bytes for each reader
+              BBT_TEST_ABUSE_SECS          180    seconds of each wave of attacks
             Each test says with which of them its round is had again.
 END
 }
@@ -84,6 +88,10 @@ long_programme() {
     export BBT_TEST_CLOCK_JUMPS=${BBT_TEST_CLOCK_JUMPS:-500}
     export BBT_TEST_FROZEN_PCS=${BBT_TEST_FROZEN_PCS:-40}
     export BBT_TEST_FROZEN_STARTS=${BBT_TEST_FROZEN_STARTS:-30}
+    export BBT_TEST_CLONES=${BBT_TEST_CLONES:-40}
+    export BBT_TEST_STORM_DEVICES=${BBT_TEST_STORM_DEVICES:-10000}
+    export BBT_TEST_FUZZ_SECS=${BBT_TEST_FUZZ_SECS:-21600}
+    export BBT_TEST_ABUSE_SECS=${BBT_TEST_ABUSE_SECS:-180}
     section packages "Debian packages" debian_packages
     section toolchain "Rust toolchain and crates" toolchain
     section build "Build" cargo build --locked --workspace --all-targets
@@ -94,6 +102,10 @@ long_programme() {
     section lines "Bad lines $from" rust_tests long lines::
     section clocks "Jumping clocks $from" rust_tests long clocks::
     section restore-cards "Restore cards" rust_tests long restore_cards::
+    section clones "Clones" rust_tests long clones::
+    section storm "A storm" rust_tests long storm::
+    section abuse "Abuse of the ports" rust_tests long abuse::
+    section bytes "Damaged bytes $from" rust_tests long hostile_bytes::
     section durable "Failing durable calls $from" rust_tests long durable::
     totals
 }

@@ -13,6 +13,7 @@ mod durable;
 mod faults;
 mod first_report;
 mod forged;
+mod hostile_bytes;
 mod house;
 mod ingest_order;
 mod kills;

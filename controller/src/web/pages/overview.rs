@@ -7,6 +7,7 @@ use axum::{extract::State, response::Response};
 use bbt_domain::set_state::{SetState, StateCounts};
 use bbt_store::{
     Tx,
+    admissions::admission_count,
     configuration::rejected_count,
     faults::fault_count,
     inquiries::inquiry_count,
@@ -40,7 +41,7 @@ struct OverviewPage {
     total: String,
     states: Vec<StateFigure>,
     out_of_use: String,
-    work: [Figure; 3],
+    work: [Figure; 4],
     /// "12 devices did not take their settings", if any did not.
     rejecting: Option<String>,
     columns: Vec<Badge>,
@@ -82,10 +83,16 @@ pub(in crate::web) async fn show(State(site): State<Arc<Site>>, visit: Visit) ->
     let now = site.context.now();
     let actor = visit.actor.clone();
     let read = move |tx: &mut Tx<'_>| {
-        let waiting = (fault_count(tx, &actor)?, inquiry_count(tx, &actor)?, ticket_count(tx, &actor)?);
+        let waiting = [
+            fault_count(tx, &actor)?,
+            inquiry_count(tx, &actor)?,
+            ticket_count(tx, &actor)?,
+            admission_count(tx, &actor)?,
+        ];
         Ok((set_overview(tx, &actor, now)?, waiting, rejected_count(tx, &actor)?))
     };
-    let (mut schools, (faults, inquiries, tickets), rejecting) = site.context.store.read(read).await?;
+    let (mut schools, [faults, inquiries, tickets, admissions], rejecting) =
+        site.context.store.read(read).await?;
     let language = visit.language;
     let mut county = StateCounts::default();
     schools.iter().for_each(|school| county.add_all(&school.sets));
@@ -105,6 +112,7 @@ pub(in crate::web) async fn show(State(site): State<Arc<Site>>, visit: Visit) ->
             figure("overview-faults", faults, "/faults"),
             figure("overview-inquiries", inquiries, "/inquiries"),
             figure("overview-tickets", tickets, "/tickets"),
+            figure("admissions", admissions, "/admissions"),
         ],
         rejecting: configuration::rejecting(language, rejecting),
         columns: COLUMNS.map(|state| Badge::of_set(state, language)).into(),

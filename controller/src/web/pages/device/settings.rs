@@ -96,7 +96,7 @@ impl Settings {
             };
             vec![
                 Value::Text(language.text(&format!("field-{}", hyphened(key.as_str())))),
-                Value::Text(in_words(language, key, found.map(|(_, value)| value))),
+                Value::Text(in_words(language, key, Some(found.map_or(key.built_in(), |(_, value)| value)))),
                 Value::Text(language.text(source)),
             ]
         };
