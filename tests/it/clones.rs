@@ -65,7 +65,17 @@ fn the_pcs_of_one_image_become_devices_of_their_own_and_the_first_one_keeps_its_
         let id = text(device, "id")?;
         let file = county.json(["device", "show", &id])?;
         boards.insert(text(&file["snapshot"]["hardware"]["board"], "serial")?);
-        ensure!(id == original || file["sibling_of"] == *original, "{file}");
+        if id != original {
+            ensure!(file["sibling_of"] == *original, "{file}");
+            eventually(SOON, "what was copied with the disk to be told as a gap", || {
+                let gaps = county.json(["device", "show", &id])?["gaps"].clone();
+                let copied = gaps
+                    .as_array()
+                    .is_some_and(|gaps| gaps.iter().any(|gap| gap["reason"] == "other_identity"));
+                ensure!(copied, "{gaps}");
+                Ok(())
+            })?;
+        }
     }
     ensure!(boards == (0..clones()).map(board_serial).collect(), "each is itself: {boards:?}");
     reports_as(&county, &original, 0)?;

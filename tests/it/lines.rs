@@ -132,11 +132,8 @@ fn a_narrow_line_that_stalls_for_a_while_is_waited_for_on_the_same_stream() -> R
 #[test]
 fn a_line_that_loses_every_fifth_packet_either_way_loses_no_report() -> Result<()> {
     let net = LossyNet::lay()?;
-    let mut county = at_the_end_of(&net)?;
-    let mut agent = Agent::new()?;
-    agent.set_wrapper(net.at_device());
-    let enrolled = agent.try_enroll(&county.token()?)?;
-    ensure!(enrolled.status.success(), "{}", String::from_utf8_lossy(&enrolled.stderr));
+    let mut county = net.county()?;
+    let mut agent = net.agent_of(&county)?;
     let mut chance = Chance::new(first_seed()?);
     let (count, size_bytes) = WAITING;
     let added = backlog::add(&agent, count, size_bytes, Standing::Waiting, &mut chance)?;
@@ -158,11 +155,8 @@ fn a_line_that_loses_every_fifth_packet_either_way_loses_no_report() -> Result<(
 #[test]
 fn a_line_that_falls_silent_is_noticed_and_the_agent_opens_a_new_stream() -> Result<()> {
     let net = LossyNet::lay()?;
-    let mut county = at_the_end_of(&net)?;
-    let mut agent = Agent::new()?;
-    agent.set_wrapper(net.at_device());
-    let enrolled = agent.try_enroll(&county.token()?)?;
-    ensure!(enrolled.status.success(), "{}", String::from_utf8_lossy(&enrolled.stderr));
+    let mut county = net.county()?;
+    let mut agent = net.agent_of(&county)?;
     hasten(&mut agent);
     agent.run()?;
     county.first_report()?;
@@ -188,14 +182,6 @@ fn a_line_that_falls_silent_is_noticed_and_the_agent_opens_a_new_stream() -> Res
     agent.stop()?;
     drain(&mut agent)?;
     all_arrived_once(&mut county, &[(agent, BTreeMap::new())])
-}
-
-/// A county that serves at the controller's end.
-fn at_the_end_of(net: &LossyNet) -> Result<County> {
-    let mut county = County::init_at(net.controller_address())?;
-    county.set_wrapper(net.at_controller());
-    county.serve()?;
-    Ok(county)
 }
 
 fn cut(chance: &mut Chance) -> Cut {

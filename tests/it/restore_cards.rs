@@ -97,6 +97,8 @@ fn come_back(mut county: County, mut pcs: Vec<FrozenPc>, in_the_image: u64) -> R
     })?;
 
     ensure!(devices(&county)? == known, "the devices are not the same any more");
+    let found = county.devices()?.iter().filter(|device| device["frozen"] == true).count();
+    ensure!(found == pcs.len(), "{found} of {} restore cards were found", pcs.len());
     let sets = county.items(["set", "list"])?;
     ensure!(sets.len() == pcs.len(), "{} sets for {} PCs", sets.len(), pcs.len());
     let faults = county.items(["fault", "list"])?;

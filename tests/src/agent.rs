@@ -40,10 +40,14 @@ impl Agent {
     /// An agent that the county knows; it does not run yet. Two of them in one county are one PC to it where this
     /// machine tells its hardware: see [`Agent::enroll_on_board`].
     pub fn enroll(county: &County) -> Result<Self> {
-        let agent = Self::new()?;
+        Self::new()?.enrolled(county)
+    }
+
+    /// The same agent, which the county knows from now on.
+    pub fn enrolled(self, county: &County) -> Result<Self> {
         let token = county.token()?;
-        program::succeed(&mut agent.enroll_command(&token)?, token.token.as_bytes())?;
-        Ok(agent)
+        program::succeed(&mut self.enroll_command(&token)?, token.token.as_bytes())?;
+        Ok(self)
     }
 
     /// An agent on a PC of its own: with the main board number `no` and no other hardware that is told.
@@ -65,10 +69,7 @@ impl Agent {
 
     /// The same, known to the county.
     pub fn enroll_on_board(county: &County, no: usize) -> Result<Self> {
-        let agent = Self::on_board(no)?;
-        let token = county.token()?;
-        program::succeed(&mut agent.enroll_command(&token)?, token.token.as_bytes())?;
-        Ok(agent)
+        Self::on_board(no)?.enrolled(county)
     }
 
     /// Gives it what is on the disk of another one, as a copied disk image does. Neither may run.

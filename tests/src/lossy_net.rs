@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use crate::program;
+use crate::{agent::Agent, county::County, program};
 
 /// The cable's end in each namespace.
 const INTERFACE: &str = "cable";
@@ -76,18 +76,23 @@ impl LossyNet {
     }
 
     /// The controller's address, as devices see it.
-    pub fn controller_address(&self) -> Ipv4Addr {
+    fn controller_address(&self) -> Ipv4Addr {
         self.controller.address
     }
 
-    /// What starts a program at the device's end: for `set_wrapper` of an agent.
-    pub fn at_device(&self) -> Vec<String> {
-        self.device.wrapper()
+    /// A county that serves at the controller's end.
+    pub fn county(&self) -> Result<County> {
+        let mut county = County::init_at(self.controller_address())?;
+        county.set_wrapper(self.controller.wrapper());
+        county.serve()?;
+        Ok(county)
     }
 
-    /// What starts a program at the controller's end.
-    pub fn at_controller(&self) -> Vec<String> {
-        self.controller.wrapper()
+    /// An agent at the device's end that `county` knows.
+    pub fn agent_of(&self, county: &County) -> Result<Agent> {
+        let mut agent = Agent::new()?;
+        agent.set_wrapper(self.device.wrapper());
+        agent.enrolled(county)
     }
 }
 

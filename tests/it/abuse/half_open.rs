@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bbt_tests::{
-    agent::Agent,
     county::County,
     lossy_net::LossyNet,
     wait::{SOON, eventually},
@@ -21,9 +20,7 @@ const AGENTS: u64 = 5;
 #[ignore = "waits for the five minutes that are promised; run it with --ignored"]
 fn peers_that_went_without_a_word_are_given_up_and_their_descriptors_come_back() -> Result<()> {
     let net = LossyNet::lay()?;
-    let mut county = County::init_at(net.controller_address())?;
-    county.set_wrapper(net.at_controller());
-    county.serve()?;
+    let mut county = net.county()?;
     let streams = |county: &County| {
         let status = county.json(["status"])?;
         status["live"]["streams"].as_u64().context("`status` tells of open streams")
@@ -31,10 +28,7 @@ fn peers_that_went_without_a_word_are_given_up_and_their_descriptors_come_back()
     let before = process::descriptors(&county)?;
     let mut agents = Vec::new();
     for _ in 0..AGENTS {
-        let mut agent = Agent::new()?;
-        agent.set_wrapper(net.at_device());
-        let enrolled = agent.try_enroll(&county.token()?)?;
-        ensure!(enrolled.status.success(), "{}", String::from_utf8_lossy(&enrolled.stderr));
+        let mut agent = net.agent_of(&county)?;
         agent.run()?;
         agents.push(agent);
     }
